@@ -32,7 +32,9 @@ class Training(BaseModel):
         epoch: Passes over the training entries done.
         train_loss: Mean loss over the last epoch's trained tokens, in nats a token.
         validation_loss: Mean loss over the validation entries' answers at this step, in nats a token.
+        validation_curve: (step, validation loss) from step 0, the base, up to here.
         base: Reference of the model it started from.
+        base_fingerprint: That model's fingerprint.
         settings: The training settings.
         trained_on: Item ids of the entries it was trained on.
         trained_prompts: Hashes of their instruction and input, to see the same question under another id.
@@ -45,7 +47,9 @@ class Training(BaseModel):
     epoch: int
     train_loss: float | None = None
     validation_loss: float | None = None
+    validation_curve: list[tuple[int, float]] = []
     base: str
+    base_fingerprint: str = ""
     settings: dict[str, Any] = {}
     trained_on: list[str] = []
     trained_prompts: list[str] = []

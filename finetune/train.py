@@ -1,0 +1,286 @@
+"""The training loop: AdamW on the answers, validation as it goes, a checkpoint an epoch, early stopping.
+
+The loop yields what happens; who calls it decides what to show. Files are `finetune.folder`'s business.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from finetune.batches import IGNORED, Encoded, Example, batches, encode_entries, stop_tokens
+from finetune.checkpoint import Checkpoint
+from finetune.errors import FinetuneError, unknown_name
+from finetune.generate import Sampling, fit_prompt, generate
+from finetune.instructions import Entry
+from finetune.splits import Splits
+from finetune.styles import style_named
+
+SAMPLE_TOKENS = 64  # of the answer shown after each epoch
+
+
+class TrainConfig(BaseModel):
+    """How to train. Every field is a flag of `ift-eval finetune`.
+
+    Attributes:
+        style: Prompt style.
+        epochs: Passes over the training entries, at most.
+        batch_size: Entries a step.
+        learning_rate: Of AdamW, constant.
+        weight_decay: Of AdamW.
+        decay_all: Decay norms and biases too, as the book does.
+        clip: Largest norm of the gradient; None leaves it as it is.
+        mask_prompt: Learn the answers only, not the questions.
+        shuffle: Split at random and draw batches at random; else split by file order.
+        eval_every: Steps between validations inside an epoch; a quarter of an epoch when None.
+        patience: Epochs in a row by whose end the validation loss may have risen before training stops;
+            0 never stops early.
+        seed: Of the split and of the order of the entries.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    style: str = "alpaca"
+    epochs: int = Field(3, ge=1)
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(5e-5, gt=0)
+    weight_decay: float = Field(0.1, ge=0)
+    decay_all: bool = False
+    clip: float | None = Field(1.0, gt=0)
+    mask_prompt: bool = True
+    shuffle: bool = True
+    eval_every: int | None = Field(None, ge=1)
+    patience: int = Field(2, ge=0)
+    seed: int = 0
+
+
+# What a recipe sets; flags given beside it win.
+RECIPES: dict[str, dict[str, object]] = {
+    "default": {},
+    "book": {"mask_prompt": False, "shuffle": False, "decay_all": True, "clip": None, "epochs": 2, "patience": 0},
+}
+
+
+def recipe_named(name: str) -> dict[str, object]:
+    """What a recipe sets of `TrainConfig`.
+
+    Raises:
+        FinetuneError: If there is no such recipe.
+    """
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+@dataclass(frozen=True)
+class Started:
+    """Training begins: how many steps, and what the reader should know of the data."""
+
+    steps: int
+    tokens: int
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """An optimizer step is done; `tokens` real (unpadded) ones went through it."""
+
+    step: int
+    loss: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Losses in nats a token: of the training steps since the last time, and of the whole validation set."""
+
+    step: int
+    epoch: float
+    train_loss: float | None
+    validation_loss: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """A pass is over: the model is worth keeping, and this is how it answers one validation entry."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    validation_loss: float
+    question: Entry
+    answer: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Training is over; `early` says why when it was before the last epoch."""
+
+    early: str | None
+
+
+Event = Started | Stepped | Evaluated | EpochEnded | Stopped
+
+
+def train(checkpoint: Checkpoint, splits: Splits, config: TrainConfig) -> Iterator[Event]:
+    """Fine-tune the checkpoint's model in place.
+
+    Yields:
+        What happens, in order; a caller that saves the model does so at `EpochEnded`.
+
+    Raises:
+        FinetuneError: If no entry fits the context, or a loss is no number.
+    """
+    return _Loop(checkpoint, splits, config).run()
+
+
+@dataclass
+class _Loop:
+    checkpoint: Checkpoint
+    splits: Splits
+    config: TrainConfig
+    losses: list[tuple[float, int]] = field(default_factory=list)  # (sum, tokens) since the last validation
+
+    def run(self) -> Iterator[Event]:
+        """See `train`."""
+        self.began = time.monotonic()
+        self.style = style_named(self.config.style)
+        training, validation = self._encode("training"), self._encode("validation")
+        self.steps_per_epoch = math.ceil(len(training) / self.config.batch_size)
+        self.every = self.config.eval_every or max(1, self.steps_per_epoch // 4)
+        tokens = sum(len(e.tokens) - 1 for e in training) * self.config.epochs
+        yield Started(self.steps_per_epoch * self.config.epochs, tokens, self.notes)
+        yield self._evaluate(0, validation)
+        self.optimizer = self._optimizer()
+        order = torch.Generator().manual_seed(self.config.seed)
+        step, losses = 0, []
+        for epoch in range(1, self.config.epochs + 1):
+            self.epoch_losses: list[tuple[float, int]] = []
+            for inputs, targets in self._batches(training, order if self.config.shuffle else None):
+                step += 1
+                yield self._step(step, inputs, targets)
+                if step % self.every == 0 and step % self.steps_per_epoch:
+                    yield self._evaluate(step, validation)
+            yield (evaluated := self._evaluate(step, validation))
+            losses.append(evaluated.validation_loss)
+            yield self._epoch_ended(epoch, step, losses)
+            if early := _why_stop(losses, self.config):
+                yield Stopped(early)
+                return
+        yield Stopped(None)
+
+    def _encode(self, name: str) -> list[Example]:
+        """Examples of the training or validation set, with what did not fit noted."""
+        entries = self.splits.train if name == "training" else self.splits.validation
+        length = self.checkpoint.model.config.context_length
+        encoded = encode_entries(entries, self.style, self.checkpoint.tokenizer, length)
+        if not encoded.examples:
+            raise FinetuneError(
+                f"none of the {len(entries)} {name} entries fits: every prompt fills the base's context "
+                f"of {length} tokens; take a base with a longer context"
+            )
+        self.notes = [*getattr(self, "notes", []), *_what_did_not_fit(name, encoded, len(entries), length)]
+        return encoded.examples
+
+    def _batches(self, examples: Sequence[Example], order: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
+        return batches(
+            examples,
+            batch_size=self.config.batch_size,
+            pad=self.checkpoint.tokenizer.end_of_text,
+            mask_prompt=self.config.mask_prompt,
+            generator=order,
+        )
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        """Loshchilov and Hutter 2019, arXiv:1711.05101. Norms and biases are the one-dimensional weights."""
+        weights = list(self.checkpoint.model.parameters())
+        decayed = [w for w in weights if self.config.decay_all or w.dim() > 1]
+        kept = [w for w in weights if not (self.config.decay_all or w.dim() > 1)]
+        groups = [
+            {"params": decayed, "weight_decay": self.config.weight_decay},
+            {"params": kept, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True)
+
+    def _step(self, step: int, inputs: Tensor, targets: Tensor) -> Stepped:
+        self.checkpoint.model.train()
+        total, trained = self._loss(inputs, targets)
+        (total / trained).backward()  # type: ignore[no-untyped-call]
+        if self.config.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.checkpoint.model.parameters(), self.config.clip)
+        loss = total.item() / trained
+        if not math.isfinite(loss):
+            raise FinetuneError(
+                f"the loss became {loss} at step {step}; what was saved before stands; "
+                f"lower --learning-rate (it is {self.config.learning_rate:g}) or set --clip"
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        for sums in (self.losses, self.epoch_losses):
+            sums.append((total.item(), trained))
+        return Stepped(step, loss, int((inputs != self.checkpoint.tokenizer.end_of_text).sum()))
+
+    def _loss(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+        """Summed cross entropy over the trained targets, and their number.
+
+        The head, the widest layer of all, runs only where there is a target.
+        """
+        model = self.checkpoint.model
+        inputs, targets = inputs.to(model.device), targets.to(model.device)
+        trained = targets != IGNORED  # (B, T)
+        logits = model.head(model.hidden(inputs)[trained])  # (N, vocab)
+        return F.cross_entropy(logits, targets[trained], reduction="sum"), max(1, int(trained.sum()))
+
+    def _evaluate(self, step: int, validation: list[Example]) -> Evaluated:
+        self.checkpoint.model.eval()
+        by_length = sorted(validation, key=lambda e: len(e.tokens))  # like lengths together: less padding
+        with torch.no_grad():
+            sums = [(total.item(), n) for total, n in (self._loss(*b) for b in self._batches(by_length, None))]
+        train_loss = _mean(self.losses) if self.losses else None
+        self.losses = []
+        seconds = time.monotonic() - self.began
+        return Evaluated(step, step / self.steps_per_epoch, train_loss, _mean(sums), seconds)
+
+    def _epoch_ended(self, epoch: int, step: int, losses: list[float]) -> EpochEnded:
+        question = self.splits.validation[0]
+        best = losses[-1] == min(losses)
+        return EpochEnded(epoch, step, _mean(self.epoch_losses), losses[-1], question, self._sample(question), best)
+
+    def _sample(self, question: Entry) -> str:
+        model, tokenizer = self.checkpoint.model, self.checkpoint.tokenizer
+        prompt = tokenizer.encode_template(self.style.pieces(question))
+        prompt, _ = fit_prompt(prompt, model.config.context_length, SAMPLE_TOKENS)
+        ends = stop_tokens(self.style, tokenizer)
+        sampling = Sampling(max_new_tokens=SAMPLE_TOKENS)
+        ((_, written),) = generate(model.eval(), [prompt], sampling, stop_tokens=ends, vocab_size=tokenizer.vocab_size)
+        return tokenizer.decode(written.tokens)
+
+
+def _mean(sums: Sequence[tuple[float, int]]) -> float:
+    return sum(total for total, _ in sums) / sum(n for _, n in sums)
+
+
+def _what_did_not_fit(name: str, encoded: Encoded, entries: int, length: int) -> list[str]:
+    lines = []
+    if encoded.dropped:
+        lines.append(
+            f"{encoded.dropped} of {entries} {name} entries left out: their prompt alone fills the context of {length}"
+        )
+    if encoded.cut:
+        lines.append(f"{encoded.cut} of {entries} {name} answers cut at the context of {length} tokens")
+    return lines
+
+
+def _why_stop(losses: Sequence[float], config: TrainConfig) -> str | None:
+    """The reason to stop after these validation losses, one an epoch."""
+    since_best = len(losses) - 1 - losses.index(min(losses))
+    if not config.patience or since_best < config.patience or len(losses) == config.epochs:
+        return None
+    return f"validation loss has not fallen for {since_best} epochs (best {min(losses):.3f}, now {losses[-1]:.3f})"
