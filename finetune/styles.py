@@ -16,11 +16,13 @@ class Style:
     Attributes:
         name: What `--style` calls it.
         pieces: The prompt, up to where the answer begins.
+        chat_template: The same prompt as a Jinja template over `messages`, for other programs.
         end: The control token that ends an answer, where the vocabulary has it; else the end of text does.
     """
 
     name: str
     pieces: Callable[[Entry], list[Piece]]
+    chat_template: str
     end: str | None = None
 
     def prompt(self, entry: Entry) -> str:
@@ -32,11 +34,15 @@ class Style:
         return entry.output
 
 
+_ALPACA_HEAD = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+)
+
+
 def _alpaca(entry: Entry) -> list[Piece]:
     """Taori et al. 2023, the prompt of Stanford Alpaca."""
-    head = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
     given = f"\n\n### Input:\n{entry.input}" if entry.input else ""
-    return [(f"{head}\n\n### Instruction:\n{entry.instruction}{given}\n\n### Response:\n", False)]
+    return [(f"{_ALPACA_HEAD}\n\n### Instruction:\n{entry.instruction}{given}\n\n### Response:\n", False)]
 
 
 def _phi3(entry: Entry) -> list[Piece]:
@@ -52,9 +58,20 @@ def _phi3(entry: Entry) -> list[Piece]:
     ]
 
 
+# A chat has no field for the input, so the user's message is the instruction with its input.
+_ALPACA_CHAT = (
+    _ALPACA_HEAD + "\n\n{% for m in messages %}{% if m['role'] == 'assistant' %}### Response:\n{{ m['content'] }}\n\n"
+    "{% else %}### Instruction:\n{{ m['content'] }}\n\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}### Response:\n{% endif %}"
+)
+_PHI3_CHAT = (
+    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+
 STYLES = {
-    "alpaca": Style("alpaca", _alpaca),
-    "phi3": Style("phi3", _phi3, end="<|end|>"),
+    "alpaca": Style("alpaca", _alpaca, _ALPACA_CHAT),
+    "phi3": Style("phi3", _phi3, _PHI3_CHAT, end="<|end|>"),
 }
 
 

@@ -132,7 +132,7 @@ class Tokenizer:
         """Text of the ids; bytes that are no UTF-8, and ids beyond the vocabulary, become U+FFFD or nothing."""
         return self._encoding.decode([i for i in ids if i < self.vocab_size], errors="replace")
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, chat_template: str | None = None) -> None:
         """Write `tokenizer.json` and a `tokenizer_config.json` that transformers reads."""
         folder = Path(folder)
         (folder / "tokenizer.json").write_text(json.dumps(self.spec(), ensure_ascii=False), "utf-8")
@@ -142,7 +142,19 @@ class Tokenizer:
             "eos_token": self.end_token,
             "unk_token": self.end_token,
         }
+        if chat_template:
+            config["chat_template"] = chat_template
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1), "utf-8")
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression that cuts text into words before bytes are merged."""
+        return GPT2_PATTERN if self.name == "gpt2" else self._encoding._pat_str
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Control tokens and their ids."""
+        return dict(self._special)
 
     def spec(self) -> dict[str, Any]:
         """What `tokenizer.json` holds."""
