@@ -63,8 +63,12 @@ class DataSet:
         return f"{self.name}-{self.digest}"
 
 
-def read_entries(path: str | Path) -> list[Entry]:
+def read_entries(path: str | Path, *, unhashed: Sequence[str] = ()) -> list[Entry]:
     """Read a JSON list, or JSONL, of objects with `instruction`, `output` and perhaps `input`.
+
+    Args:
+        path: The file.
+        unhashed: Fields that do not enter an item's id, such as the answer that somebody added to it.
 
     Raises:
         FinetuneError: If the file is missing, a folder, not JSON (with line and column), or an entry is
@@ -73,7 +77,7 @@ def read_entries(path: str | Path) -> list[Entry]:
     path = Path(path)
     raw = _read_json_list(path)
     seen: Counter[str] = Counter()
-    return [_entry(item, index, seen, path) for index, item in enumerate(raw)]
+    return [_entry(item, index, seen, path, unhashed) for index, item in enumerate(raw)]
 
 
 def read_data_set(path: str | Path, *, limit: int | None = None) -> DataSet:
@@ -133,7 +137,7 @@ def _parse(text: str, path: Path, *, first_line: int) -> Any:
         raise FinetuneError(f"{path} is not JSON: {error.msg} at line {line}, column {error.colno}") from None
 
 
-def _entry(raw: Any, index: int, seen: Counter[str], path: Path) -> Entry:
+def _entry(raw: Any, index: int, seen: Counter[str], path: Path, unhashed: Sequence[str]) -> Entry:
     where = f"{path}: entry {index}"
     if not isinstance(raw, dict):
         raise FinetuneError(f"{where}: wanted an object with instruction and output, found {type(raw).__name__}")
@@ -148,7 +152,7 @@ def _entry(raw: Any, index: int, seen: Counter[str], path: Path) -> Entry:
         raise FinetuneError(f"{where}: wanted an instruction, found an empty one")
     rest = {key: value for key, value in raw.items() if key not in (*_FIELDS, "id", "item_id")}
     own = raw.get("id", raw.get("item_id"))
-    name = str(own) if own not in (None, "") else _digest(raw)[:12]
+    name = str(own) if own not in (None, "") else _digest({k: v for k, v in raw.items() if k not in unhashed})[:12]
     seen[name] += 1
     number = seen[name] - 1
     # A user's own id stands as it is; a hash always says which occurrence it is.

@@ -1,0 +1,119 @@
+"""Answers made elsewhere: a JSON or JSONL file of them becomes responses, to be judged like any other.
+
+Two layouts are known: the book's, an entry with `model_response` beside the expected `output`; and
+AlpacaEval's, where `output` is the answer and `generator` says whose.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune.instructions import DataSet, Entry, read_entries
+from harness.errors import HarnessError
+from harness.records import CheckpointRecord, Evaluation, Response, Role
+from harness.respond import keep_data
+from harness.store import Run, record_key
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Who answered, what was asked, and the answers by item."""
+
+    checkpoint: CheckpointRecord
+    data: DataSet
+    texts: dict[str, str]
+
+
+def read_answers(path: Path, *, alias: str | None = None, data: DataSet | None = None) -> Answers:
+    """Read a file of answers.
+
+    Args:
+        path: JSON list or JSONL.
+        alias: What to call who answered; else the `generator`, else the file's name.
+        data: Entries with the expected answers; needed when the file has none of its own. Matched by id,
+            else by the same instruction and input.
+
+    Raises:
+        FinetuneError: If the file is no list of entries.
+        HarnessError: If an entry has no answer, or there is nothing to compare it with.
+    """
+    raw = read_entries(path, unhashed=("model_response", "generator"))
+    if not raw:
+        raise HarnessError(f"{path} holds no answers; wanted at least one")
+    generator = raw[0].meta.get("generator")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    name = alias or str(generator or path.stem)
+    slug = "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
+    record = CheckpointRecord(
+        name=name, slug=f"{slug}-{digest[:8]}", reference=str(path), fingerprint=digest, visible=False
+    )
+    pairs = [*_pairs(raw, path, data)]
+    answered = DataSet(data.name if data else "answers", tuple(entry for entry, _ in pairs))
+    return Answers(record, data or answered, {entry.item_id: text for entry, text in pairs})
+
+
+def _pairs(raw: Sequence[Entry], path: Path, data: DataSet | None) -> Iterator[tuple[Entry, str]]:
+    by_id = {e.item_id: e for e in data.entries} if data else {}
+    by_question = {e.prompt_hash: e for e in data.entries} if data else {}
+    for index, entry in enumerate(raw):
+        where = f"{path}: entry {index}"
+        own, expected = _split(entry, where)
+        match = by_id.get(entry.item_id) or by_question.get(entry.prompt_hash)
+        if data and match is None:
+            raise HarnessError(f"{where}: wanted an entry of {data.name} with the same id or question, found none")
+        if match is None and expected is None:
+            raise HarnessError(f"{where}: no expected answer to judge against; give the entries with --data")
+        yield match or _as_asked(entry, expected or ""), own
+
+
+def _split(entry: Entry, where: str) -> tuple[str, str | None]:
+    """The answer, and the expected one where the file has it."""
+    if "model_response" in entry.meta:
+        answer, expected = entry.meta["model_response"], entry.output
+    elif "generator" in entry.meta:
+        answer, expected = entry.output, None
+    else:
+        found = ", ".join(["instruction", "output", *entry.meta])
+        raise HarnessError(f"{where}: wanted model_response, or output with generator; found {found}")
+    if not isinstance(answer, str):
+        raise HarnessError(f"{where}: model_response: wanted text, found {type(answer).__name__}")
+    return answer, expected
+
+
+def _as_asked(entry: Entry, expected: str) -> Entry:
+    """The entry without the answer; its id was made without it too, so files of the same entries pair."""
+    rest = {key: value for key, value in entry.meta.items() if key not in ("model_response", "generator")}
+    return Entry(item_id=entry.item_id, instruction=entry.instruction, input=entry.input, output=expected, meta=rest)
+
+
+def record_answers(run: Run, answers: Answers, *, role: Role = "test") -> Evaluation:
+    """Keep answers made elsewhere as responses, and list them in the run."""
+    record = run.known(answers.checkpoint)
+    file = run.records(Response, "responses", answers.data.label, record.slug)
+    keep_data(run, answers.data)
+    responses = [_response(entry, answers) for entry in answers.data.entries if entry.item_id in answers.texts]
+    there = file.read()
+    with file.writing() as writer:
+        writer.append(*(r for r in responses if r.key not in there))
+    evaluation = Evaluation(
+        stage="respond",
+        checkpoint=record.slug,
+        dataset=answers.data.label,
+        role=role,
+        settings={"answers": "made elsewhere"},
+        records={e.item_id: [] for e in answers.data.entries} | {r.item_id: [r.key] for r in responses},
+    )
+    run.add(record, evaluation)
+    return evaluation
+
+
+def _response(entry: Entry, answers: Answers) -> Response:
+    text = answers.texts[entry.item_id]
+    return Response(
+        key=record_key(checkpoint=answers.checkpoint.fingerprint, item=entry.item_id, text=text),
+        item_id=entry.item_id,
+        checkpoint=answers.checkpoint.fingerprint,
+        prompt=entry.question,
+        text=text,
+    )

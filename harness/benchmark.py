@@ -1,0 +1,179 @@
+"""lm-eval tasks to outcomes: every checkpoint once, going on where a killed run was."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.checkpoints import Target
+from harness.errors import HarnessError
+from harness.records import JSON, AnsweredRequest, Evaluation, Outcome
+from harness.store import Run, record_key
+
+if TYPE_CHECKING:
+    from benchmarks.items import ItemResult
+
+
+class BenchmarkSettings(BaseModel):
+    """How benchmarks are run. Every field is a flag.
+
+    Attributes:
+        shots: Examples in the prompt; each task's own number when None.
+        limit: Items of each task or subject; all when None.
+        seed: Of tasks that sample; lm-eval's own when None.
+        dtype: In which the model computes.
+        device: Where; not part of what is recorded under.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shots: int | None = Field(None, ge=0)
+    limit: int | None = Field(None, ge=1)
+    seed: int | None = None
+    dtype: str = "float32"
+    device: str = "auto"
+
+    def deciding(self) -> dict[str, JSON]:
+        """The settings that change an outcome."""
+        return self.model_dump(exclude={"device"})
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tasks that are run together and shown as one metric.
+
+    Attributes:
+        name: What the table calls it.
+        specs: What `benchmarks.run` takes.
+        digest: Hash of which tasks on which data, so that nothing else is paired with it. 8 hex digits.
+    """
+
+    name: str
+    specs: Sequence[Any]
+    digest: str
+
+    @property
+    def label(self) -> str:
+        """Name of the data set under which evaluations are listed."""
+        return f"{self.name}-{self.digest}"
+
+
+def digest_of(names: Sequence[str], folder: Path | None = None) -> str:
+    """Hash of task names and, for local data, of every file in their folder."""
+    whole = hashlib.sha256("\n".join(sorted(names)).encode())
+    for file in sorted(folder.rglob("*")) if folder else []:
+        if file.is_file():
+            whole.update(str(file.relative_to(folder or file)).encode() + file.read_bytes())
+    return whole.hexdigest()[:8]
+
+
+def run_benchmark(
+    run: Run,
+    target: Target,
+    suite: Suite,
+    settings: BenchmarkSettings,
+    *,
+    fresh: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Run a suite on one checkpoint, keep every outcome, and list the evaluation in the run.
+
+    Raises:
+        HarnessError: If the checkpoint is an endpoint, or the run cannot be written.
+        BenchmarkError: If a task is unknown or its data cannot be had.
+        FinetuneError: If the checkpoint cannot be loaded.
+    """
+    record = run.known(target.record)
+    done = _recorded(run, record.slug, suite, settings)
+    if done and not fresh:
+        return done
+    if target.folder is None:
+        raise HarnessError(
+            f"{target.reference.text}: benchmarks compare log-likelihoods, which an endpoint does not give; "
+            f"name a folder or hf: checkpoint"
+        )
+    results: list[ItemResult] = []
+    truncated = _run(run, target, record.slug, suite, settings, results.append, fresh=fresh, progress=progress)
+    outcomes = [_outcome(result, target.record.fingerprint, settings) for result in results]
+    file = run.records(Outcome, "outcomes", suite.name, record.slug)
+    with file.writing() as writer:
+        there = file.read()
+        writer.append(*(o for o in outcomes if o.key not in there or fresh))
+    evaluation = Evaluation(
+        stage="benchmark",
+        checkpoint=record.slug,
+        dataset=suite.label,
+        settings=settings.deciding(),
+        records={f"{o.task}/{o.item_id}": [o.key] for o in outcomes},
+        notes=[f"{truncated} of {len(outcomes)} prompts cut on the left to the context"] if truncated else [],
+    )
+    run.add(record, evaluation)
+    return evaluation
+
+
+def _recorded(run: Run, slug: str, suite: Suite, settings: BenchmarkSettings) -> Evaluation | None:
+    """The same evaluation, if it was finished before."""
+    for evaluation in run.read().evaluations:
+        same = (evaluation.stage, evaluation.checkpoint, evaluation.dataset) == ("benchmark", slug, suite.label)
+        if same and evaluation.settings == settings.deciding():
+            return evaluation
+    return None
+
+
+def _run(
+    run: Run,
+    target: Target,
+    slug: str,
+    suite: Suite,
+    settings: BenchmarkSettings,
+    keep: "Callable[[ItemResult], None]",
+    *,
+    fresh: bool,
+    progress: Callable[[int, int], None] | None,
+) -> int | None:
+    """Run the tasks, recording every answered request; the number of truncated prompts."""
+    from benchmarks.native_lm import NativeLM
+    from benchmarks.run import run_tasks
+
+    checkpoint = target.load(device=settings.device, dtype=settings.dtype)
+    file = run.records(AnsweredRequest, "requests", slug)
+    with file.writing() as writer:
+        answered = {} if fresh else {key: line.value for key, line in file.read().items()}
+        lm = NativeLM(
+            checkpoint.model,
+            checkpoint.tokenizer,
+            recall=answered.get,
+            record=lambda key, value: writer.append(AnsweredRequest(key=key, value=value), sync=False),
+            progress=progress,
+        )
+        result = run_tasks(
+            lm, suite.specs, shots=settings.shots, limit=settings.limit, seed=settings.seed, on_item=keep
+        )
+    return result.n_truncated
+
+
+def _outcome(result: "ItemResult", fingerprint: str, settings: BenchmarkSettings) -> Outcome:
+    expected = result.expected
+    return Outcome(
+        key=record_key(
+            checkpoint=fingerprint,
+            task=result.task,
+            item=result.item_id,
+            prompt=result.prompt_hash,
+            **settings.model_dump(exclude={"device", "limit"}),
+        ),
+        item_id=result.item_id,
+        checkpoint=fingerprint,
+        task=result.task,
+        subject=result.subject,
+        prediction=result.prediction if result.response is None else result.response,
+        expected=expected if isinstance(expected, str) or expected is None else " | ".join(expected),
+        choices=result.choices,
+        loglikelihoods=result.loglikelihoods,
+        metrics=result.metrics,
+        higher_is_better=result.higher_is_better,
+        truncated=result.truncated,
+    )

@@ -1,0 +1,262 @@
+"""References: what a user calls a checkpoint, and what answers under that name."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from harness.errors import HarnessError, unknown_name
+from harness.records import CheckpointRecord
+
+if TYPE_CHECKING:
+    import torch
+
+    from finetune.checkpoint import Checkpoint, Training
+
+Scheme = Literal["path", "hf", "openai", "ollama"]
+
+SHORT_NAMES = {name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
+DEFAULT_ADDRESS = {"openai": "https://api.openai.com/v1", "ollama": "http://localhost:11434"}
+_ALIAS = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
+_SCHEME = re.compile(r"(hf|openai|ollama):(.+)", re.DOTALL)
+_STEP_FOLDER = re.compile(r"(?:epoch|checkpoint|step)-?(\d+)")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A parsed reference.
+
+    Attributes:
+        text: As the user wrote it, without the alias.
+        scheme: What kind it is.
+        target: Path, hub name or model name.
+        address: Of an endpoint.
+        revision: Of a hub model.
+        alias: What the user wants it called.
+    """
+
+    text: str
+    scheme: Scheme
+    target: str
+    address: str | None = None
+    revision: str | None = None
+    alias: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The alias, or the last part of the path or name."""
+        return self.alias or (Path(self.target).resolve().name if self.scheme == "path" else self.target)
+
+
+def parse_reference(text: str) -> Reference:
+    """Parse `[ALIAS=]REFERENCE`.
+
+    Raises:
+        HarnessError: If it is empty, or holds credentials.
+    """
+    alias = None
+    match = _ALIAS.fullmatch(text)
+    if match and not Path(text).exists():
+        alias, text = match.groups()
+    if not text.strip():
+        raise HarnessError("wanted a checkpoint (a folder, hf:NAME, openai:MODEL@URL, ollama:MODEL), found nothing")
+    if text in SHORT_NAMES and not Path(text).exists():
+        return Reference(text, "hf", SHORT_NAMES[text], alias=alias or text)
+    scheme = _SCHEME.fullmatch(text)
+    if not scheme:
+        return Reference(text, "path", text, alias=alias)
+    kind, target = scheme.groups()
+    if kind == "hf":
+        name, _, revision = target.partition("@")
+        return Reference(text, "hf", name, revision=revision or None, alias=alias)
+    # Model names hold "/", ":" and "@", so the address is what follows the last "@http".
+    model, at, rest = target.rpartition("@http")
+    address = f"http{rest}" if at else DEFAULT_ADDRESS[kind]
+    refuse_credentials(address)
+    return Reference(text, kind, model if at else target, address=address, alias=alias)  # type: ignore[arg-type]
+
+
+def refuse_credentials(address: str) -> None:
+    """Raise if a URL holds a user name or password: references are recorded.
+
+    Raises:
+        HarnessError: Without repeating what the URL holds.
+    """
+    parts = urlsplit(address)
+    if parts.username or parts.password:
+        raise HarnessError(
+            f"the address of {parts.hostname} holds credentials, and references are recorded; "
+            f"put the key into the environment (OPENAI_API_KEY, or OPENAI_API_KEY_<HOST>)"
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that can answer: a reference that has been looked up.
+
+    Attributes:
+        reference: As parsed.
+        record: What the run keeps of it.
+        folder: Where its files are; None for an endpoint.
+        training: How it came to be, for a native checkpoint.
+    """
+
+    reference: Reference
+    record: CheckpointRecord
+    folder: Path | None = None
+    training: "Training | None" = None
+
+    def load(self, *, device: str, dtype: str) -> "Checkpoint":
+        """The model with its tokenizer, ready to answer.
+
+        Raises:
+            FinetuneError: If its files do not fit together.
+        """
+        import torch
+
+        from finetune.checkpoint import load_checkpoint
+
+        assert self.folder is not None, "endpoints are not loaded"
+        return load_checkpoint(self.folder, device=pick_device(device), dtype=getattr(torch, dtype))
+
+
+def resolve(references: Iterable[str]) -> list[Target]:
+    """Look up references; a parent folder of checkpoints becomes all of them, in step order.
+
+    Raises:
+        HarnessError: If one cannot be found, or two different ones have one alias.
+        FinetuneError: If a checkpoint's own files cannot be read.
+    """
+    parsed = [one for text in references for one in _expanded(parse_reference(text))]
+    if not parsed:
+        raise HarnessError("wanted at least one checkpoint (a folder, hf:NAME, openai:MODEL@URL, ollama:MODEL)")
+    targets = [_endpoint(r) if r.scheme in DEFAULT_ADDRESS else _local(r) for r in parsed]
+    unique = {target.record.fingerprint: target for target in targets}
+    return list(unique.values())
+
+
+def _expanded(reference: Reference) -> Iterator[Reference]:
+    folder = Path(reference.target)
+    if reference.scheme != "path" or not folder.is_dir() or (folder / "config.json").exists():
+        yield reference
+        return
+    children = sorted((c for c in folder.iterdir() if _is_step(c)), key=_step)
+    if not children:
+        yield reference
+    for child in children:
+        alias = f"{reference.alias}-{child.name}" if reference.alias else None
+        yield Reference(str(child), "path", str(child), alias=alias)
+
+
+def _is_step(folder: Path) -> bool:
+    return bool(_STEP_FOLDER.fullmatch(folder.name)) and (folder / "config.json").exists()
+
+
+def _step(folder: Path) -> int:
+    match = _STEP_FOLDER.fullmatch(folder.name)
+    return int(match[1]) if match else 0
+
+
+def _local(reference: Reference) -> Target:
+    from finetune.checkpoint import fingerprint, read_training
+
+    folder = find_folder(reference)
+    training = read_training(folder)
+    print_ = fingerprint(folder)
+    record = CheckpointRecord(
+        name=reference.name,
+        slug=_slug(reference.name, print_),
+        reference=reference.text,
+        fingerprint=print_,
+        step=training.step if training else None,
+        base_fingerprint=training.base_fingerprint if training else None,
+        validation_curve=training.validation_curve if training else [],
+    )
+    return Target(reference, record, folder, training)
+
+
+def find_folder(reference: Reference) -> Path:
+    """The folder with a local checkpoint's files; a hub model is downloaded into the hub's cache.
+
+    Raises:
+        HarnessError: If there is none, or it holds no model that this program runs.
+    """
+    folder = _download(reference) if reference.scheme == "hf" else Path(reference.target)
+    if folder.is_file():
+        raise HarnessError(f"wanted a checkpoint folder, {folder} is a file")
+    if not folder.is_dir():
+        raise _no_such_folder(reference)
+    if (folder / "adapter_config.json").exists():
+        raise HarnessError(f"{folder} is a PEFT adapter; merge it into its base first (peft: merge_and_unload)")
+    if not (folder / "config.json").exists():
+        raise HarnessError(f"{folder} holds no config.json and no epoch-N or checkpoint-N folders: no checkpoint")
+    return folder
+
+
+def _no_such_folder(reference: Reference) -> HarnessError:
+    path = Path(reference.target)
+    siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+    known = [*siblings, *SHORT_NAMES]
+    return unknown_name("checkpoint", path.name if siblings else reference.target, known)
+
+
+def _download(reference: Reference) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*.json"]
+    try:
+        return Path(snapshot_download(reference.target, revision=reference.revision, allow_patterns=wanted))
+    except RepositoryNotFoundError:
+        raise HarnessError(f"the hub has no model {reference.target!r}, or it is not open to you") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        raise HarnessError(
+            f"{reference.target} is not in the hub's cache and could not be downloaded ({type(error).__name__}); "
+            f"give a folder that holds config.json, model.safetensors and tokenizer.json"
+        ) from None
+
+
+def _endpoint(reference: Reference) -> Target:
+    whole = f"{reference.scheme} {reference.address} {reference.target}"
+    print_ = hashlib.sha256(whole.encode()).hexdigest()[:16]
+    record = CheckpointRecord(
+        name=reference.name,
+        slug=_slug(reference.name, print_),
+        reference=reference.text,
+        fingerprint=print_,
+        visible=False,
+    )
+    return Target(reference, record)
+
+
+def _slug(name: str, fingerprint: str) -> str:
+    """A file name for a checkpoint; a run keeps the one it met first, see `Run.known`."""
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.')[:60] or 'checkpoint'}-{fingerprint[:8]}"
+
+
+def pick_device(wanted: str) -> "torch.device":
+    """`auto` takes a GPU if there is one.
+
+    Raises:
+        HarnessError: If the device is unknown or not there.
+    """
+    import torch
+
+    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        wanted = next(name for name in ("cuda", "mps", "cpu") if have[name])
+    kind = wanted.split(":")[0]
+    if kind not in have:
+        raise unknown_name("device", wanted, [*have, "auto"])
+    if not have[kind]:
+        raise HarnessError(f"wanted the device {wanted}, this machine has {', '.join(n for n in have if have[n])}")
+    return torch.device(wanted)
+
+
+def common_training(targets: Sequence[Target]) -> "Training | None":
+    """The training record that the native ones among the targets share; None when there is none."""
+    trained = [t.training for t in targets if t.training]
+    return trained[0] if trained else None

@@ -1,0 +1,324 @@
+"""Summaries, comparisons and the pick: what the records say about checkpoints side by side."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pydantic import BaseModel
+
+from harness.errors import HarnessError, unknown_name
+from harness.records import CheckpointRecord, Comparison, Role, Summary
+from harness.select import Family, Scores, choose_checkpoints, families
+from harness.stats.intervals import Floats, t_interval, wilson_interval
+from harness.stats.multiplicity import holm
+from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
+from harness.store import Run
+
+LEVEL = 0.05
+FEW = 2  # fewer shared items than this say nothing about a difference
+
+
+class Row(BaseModel):
+    """One checkpoint in a table, and its comparison with the baseline where it has one."""
+
+    summary: Summary
+    comparison: Comparison | None = None
+
+
+class Table(BaseModel):
+    """One metric of several checkpoints.
+
+    Attributes:
+        name: "judge reference+f1-v1", or the task.
+        kind: "judge" or "benchmark".
+        dataset: Label of the data set.
+        role: What the data set is for.
+        metric: Name of the metric.
+        rows: In training order.
+        at_chance: Whether no checkpoint can be told from guessing; None where chance is unknown.
+    """
+
+    name: str
+    kind: str
+    dataset: str
+    role: Role
+    metric: str
+    rows: list[Row]
+    at_chance: bool | None = None
+
+
+class Pick(BaseModel):
+    """Which checkpoint to take.
+
+    Attributes:
+        name: Its name.
+        picked_on: The kind of items it was picked on; "test" means that pick and score share them.
+        against_base: Its comparison with the baseline on the test items; None when it is the baseline.
+        undecided: Checkpoints that cannot be told apart from it on the test items.
+    """
+
+    name: str
+    picked_on: Role
+    against_base: Comparison | None
+    undecided: list[str]
+
+
+class Losses(BaseModel):
+    """Validation losses: at each checkpoint shown, and where the curve turned.
+
+    Attributes:
+        at: Loss of each checkpoint by name, in nats a token; None where unknown.
+        turned: Step after which it rose; None when it was still falling at the end.
+        steps: Last step of the curve.
+    """
+
+    at: dict[str, float | None]
+    turned: int | None
+    steps: int
+
+
+class Report(BaseModel):
+    """Everything the picture shows.
+
+    Attributes:
+        run: Folder of the run.
+        baseline: Name of the checkpoint the others are compared with.
+        tables: Judge first, then benchmarks.
+        pick: None when nothing was judged, or there is only one checkpoint.
+        losses: None when no checkpoint knows its validation loss.
+        leaked: Items of the test set that checkpoints were trained on, by name.
+        looks: How often the test set's numbers have been shown, this time included.
+        notes: What the reader should know of the answers, by name.
+        left_out: Older evaluations that are not shown.
+    """
+
+    run: str
+    baseline: str
+    tables: list[Table]
+    pick: Pick | None = None
+    losses: Losses | None = None
+    leaked: dict[str, int] = {}
+    looks: int = 0
+    notes: dict[str, list[str]] = {}
+    left_out: list[str] = []
+
+    @property
+    def headline(self) -> Table | None:
+        """The table of the judge on the test items."""
+        return next((t for t in self.tables if t.kind == "judge" and t.role == "test"), None)
+
+
+def compare(
+    run: Run,
+    *,
+    wanted: Sequence[str] = (),
+    baseline: str | None = None,
+    dataset: str | None = None,
+    judge: str | None = None,
+    chosen: Sequence[str] = (),
+) -> Report:
+    """Set side by side what a run has recorded, and count the look at its test set.
+
+    Args:
+        run: The run.
+        wanted: Names of checkpoints; all when empty.
+        baseline: Name of the one the others are compared with; the first in training order when None.
+        dataset: Beginning of the data set's label; the newest when None.
+        judge: Beginning of the judge's name; the newest when None.
+        chosen: Ids of evaluations to take in place of the newest.
+
+    Raises:
+        HarnessError: If nothing is recorded, a name is unknown, or evaluations do not fit together.
+    """
+    recorded = run.read()
+    checkpoints = choose_checkpoints(recorded, wanted)
+    shown, left_out = families(run, recorded, checkpoints, dataset=dataset, judge=judge, chosen=chosen)
+    if not shown:
+        raise HarnessError(f"{run.folder} holds nothing to compare yet; `ift-eval judge` or `ift-eval mmlu` first")
+    names = display_names(checkpoints)
+    base = _baseline(checkpoints, names, baseline)
+    tables = [_table(family, names, base) for family in shown]
+    report = Report(run=str(run.folder), baseline=names[base.slug], tables=tables, left_out=left_out)
+    judged = next((f for f in shown if f.kind == "judge" and f.role == "test"), None)
+    if judged:
+        validation = next((f for f in shown if f.kind == "judge" and f.role == "validation"), None)
+        report.pick = _pick(judged, validation, names, base)
+        report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in judged.scores}
+        report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in judged.scores if s.evaluation.notes}
+        report.looks = _count_look(run, judged.dataset)
+    report.losses = _losses(checkpoints, names)
+    return report
+
+
+def display_names(checkpoints: Sequence[CheckpointRecord]) -> dict[str, str]:
+    """A name for each slug; where two checkpoints share one, with some of the fingerprint behind it."""
+    names = [c.name for c in checkpoints]
+    return {c.slug: c.name if names.count(c.name) == 1 else f"{c.name}·{c.fingerprint[:4]}" for c in checkpoints}
+
+
+def _baseline(
+    checkpoints: Sequence[CheckpointRecord], names: Mapping[str, str], wanted: str | None
+) -> CheckpointRecord:
+    if wanted is None:
+        return checkpoints[0]
+    for checkpoint in checkpoints:
+        if wanted in (names[checkpoint.slug], checkpoint.slug, checkpoint.reference):
+            return checkpoint
+    raise unknown_name("baseline", wanted, names.values())
+
+
+def _count_look(run: Run, dataset: str) -> int:
+    with run.changing() as recorded:
+        recorded.looks[dataset] = recorded.looks.get(dataset, 0) + 1
+        return recorded.looks[dataset]
+
+
+def _table(family: Family, names: Mapping[str, str], base: CheckpointRecord) -> Table:
+    rows = [Row(summary=summarise(scores, family, names[scores.checkpoint.slug])) for scores in family.scores]
+    baseline = next((s for s in family.scores if s.checkpoint.slug == base.slug), family.scores[0])
+    others = [(row, s) for row, s in zip(rows, family.scores, strict=True) if s is not baseline]
+    made = [_comparison(scores, baseline, family, names) for _, scores in others]
+    for (row, _), comparison in zip(others, _adjusted(made, family), strict=True):
+        row.comparison = comparison
+    chances = [r.summary for r in rows if r.summary.chance is not None and r.summary.low is not None]
+    at_chance = all(s.low <= s.chance <= s.high for s in chances) if chances else None  # type: ignore[operator]
+    return Table(
+        name=family.name,
+        kind=family.kind,
+        dataset=family.dataset,
+        role=family.role,
+        metric=family.metric,
+        rows=rows,
+        at_chance=at_chance,
+    )
+
+
+def summarise(scores: Scores, family: Family, name: str) -> Summary:
+    """Mean and 95 % interval: Wilson's where every item is right or wrong, else Student's t."""
+    values = np.array(list(scores.values.values()))
+    summary = Summary(
+        checkpoint=name,
+        metric=family.metric,
+        estimate=None,
+        n_scored=len(values),
+        n_unscored=dict(scores.unscored),
+        higher_is_better=family.higher_is_better,
+        chance=scores.chance,
+    )
+    if not len(values):
+        return summary
+    if family.binary:
+        share = wilson_interval(int((values > 0).sum()), len(values))
+        ends = [100 * share.estimate, 100 * share.low, 100 * share.high]
+    else:
+        mean = t_interval(values)
+        lowest, highest = family.scale or (-math.inf, math.inf)
+        ends = [mean.estimate, max(mean.low, lowest), min(mean.high, highest)]
+    return summary.model_copy(
+        update={"estimate": ends[0], "low": ends[1], "high": ends[2], "bounds": _bounds(values, scores, family)}
+    )
+
+
+def _bounds(values: Floats, scores: Scores, family: Family) -> tuple[float, float] | None:
+    """The mean, had every unscored item been worst, or best."""
+    missing = sum(scores.unscored.values())
+    if not missing or family.scale is None:
+        return None
+    total, n = float(values.sum()), len(values) + missing
+    return (total + missing * family.scale[0]) / n, (total + missing * family.scale[1]) / n
+
+
+def _comparison(scores: Scores, baseline: Scores, family: Family, names: Mapping[str, str]) -> Comparison | None:
+    """On the items both have; None when there are too few."""
+    shared = [item for item in scores.values if item in baseline.values]
+    if len(shared) < FEW:
+        return None
+    d = np.array([scores.values[i] - baseline.values[i] for i in shared])
+    better, worse = (int((d > 0).sum()), int((d < 0).sum()))
+    if not family.higher_is_better:
+        better, worse = worse, better
+    mean = t_interval(d)
+    return Comparison(
+        checkpoint=names[scores.checkpoint.slug],
+        baseline=names[baseline.checkpoint.slug],
+        metric=family.metric,
+        n=len(shared),
+        difference=mean.estimate,
+        low=mean.low,
+        high=mean.high,
+        p=(p := mcnemar_p(better, worse) if family.binary else sign_flip_p(d)),
+        p_adjusted=p,
+        better=better,
+        worse=worse,
+        same=len(d) - better - worse,
+        detectable=detectable_difference(d),
+        verdict="",
+    )
+
+
+def _adjusted(comparisons: Sequence[Comparison | None], family: Family) -> list[Comparison | None]:
+    """With p adjusted over those shown, and the verdict that follows."""
+    there = [c for c in comparisons if c is not None]
+    adjusted = iter(holm([c.p for c in there]))
+    return [None if c is None else _judged(c, next(adjusted), family.higher_is_better) for c in comparisons]
+
+
+def _judged(comparison: Comparison, p_adjusted: float, higher_is_better: bool) -> Comparison:
+    """With the verdict in words."""
+    if p_adjusted >= LEVEL:
+        words = f"can't tell (<{comparison.detectable:.1f})"
+    else:
+        words = "better" if (comparison.difference > 0) == higher_is_better else "worse"
+    return comparison.model_copy(update={"p_adjusted": p_adjusted, "verdict": words})
+
+
+def _pick(judged: Family, validation: Family | None, names: Mapping[str, str], base: CheckpointRecord) -> Pick | None:
+    """The best on the validation items if all have been judged on them, else on the test items."""
+    if len(judged.scores) < FEW:
+        return None
+    on_validation = {s.checkpoint.slug: s for s in validation.scores if s.values} if validation else {}
+    all_validated = all(s.checkpoint.slug in on_validation for s in judged.scores)
+    deciding = [on_validation[s.checkpoint.slug] for s in judged.scores] if all_validated else judged.scores
+    scored = [s for s in deciding if s.values]
+    if not scored:
+        return None
+    best = max(scored, key=lambda s: float(np.mean(list(s.values.values()))))  # the earliest of equals
+    by_slug = {s.checkpoint.slug: s for s in judged.scores}
+    picked = by_slug[best.checkpoint.slug]
+    others = [s for s in judged.scores if s is not picked]
+    against = [_comparison(other, picked, judged, names) for other in others]
+    undecided = [
+        names[other.checkpoint.slug]
+        for other, c in zip(others, _adjusted(against, judged), strict=True)
+        if c is None or c.p_adjusted >= LEVEL
+    ]
+    baseline = by_slug.get(base.slug)
+    against_base = None
+    if baseline is not None and baseline is not picked:
+        versus = [_comparison(s, baseline, judged, names) for s in judged.scores if s is not baseline]
+        against_base = next(
+            (c for c in _adjusted(versus, judged) if c and c.checkpoint == names[picked.checkpoint.slug]), None
+        )
+    return Pick(
+        name=names[picked.checkpoint.slug],
+        picked_on="validation" if all_validated else "test",
+        against_base=against_base,
+        undecided=undecided,
+    )
+
+
+def _losses(checkpoints: Sequence[CheckpointRecord], names: Mapping[str, str]) -> Losses | None:
+    """Validation losses from the longest curve that the checkpoints carry."""
+    longest = max((c.validation_curve for c in checkpoints), key=len, default=[])
+    if not longest:
+        return None
+    base = next(c.base_fingerprint for c in checkpoints if c.validation_curve == longest)
+    own = dict(longest)
+    at: dict[str, float | None] = {}
+    for checkpoint in checkpoints:
+        step = 0 if checkpoint.fingerprint == base else checkpoint.step
+        same_run = checkpoint.validation_curve == longest[: len(checkpoint.validation_curve)]
+        at[names[checkpoint.slug]] = own.get(step) if step is not None and same_run else None
+    lowest = min(longest, key=lambda point: point[1])[0]
+    last = longest[-1][0]
+    return Losses(at=at, turned=None if lowest == last else lowest, steps=last)

@@ -1,0 +1,48 @@
+"""Many calls to an endpoint at once, but not too many, and not for ever when it is gone."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+J = TypeVar("J")
+V = TypeVar("V")
+
+GONE_AFTER = 20  # connection failures in a row
+
+
+async def run_pool(
+    jobs: Iterable[J],
+    work: Callable[[J], Awaitable[V]],
+    done: Callable[[J, V], None],
+    *,
+    concurrency: int,
+    lost: Callable[[V], bool],
+) -> bool:
+    """Do the jobs side by side and hand each result to `done` as it comes.
+
+    Args:
+        jobs: What to do.
+        work: Does one; its failures are values.
+        done: Keeps a result. What it raises ends the pool.
+        concurrency: Jobs under way at once.
+        lost: Whether a result means that the endpoint could not be reached.
+
+    Returns:
+        False if the endpoint was lost `GONE_AFTER` times in a row and the rest was left.
+    """
+    waiting = iter(jobs)
+    in_a_row = 0
+
+    async def worker() -> None:
+        nonlocal in_a_row
+        for job in waiting:
+            result = await work(job)
+            in_a_row = in_a_row + 1 if lost(result) else 0
+            done(job, result)
+            if in_a_row >= GONE_AFTER:
+                return
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(max(1, concurrency)):
+            group.create_task(worker())
+    return in_a_row < GONE_AFTER

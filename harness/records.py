@@ -1,0 +1,266 @@
+"""The vocabulary: what the stages leave on disk, and what is computed from it."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Stage = Literal["respond", "judge", "benchmark"]
+Role = Literal["test", "validation"]
+JSON = Any
+
+
+def now() -> str:
+    """The time, UTC, to the microsecond, so that text order is time order."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class Line(BaseModel):
+    """One line of an append-only file.
+
+    Attributes:
+        key: Hash of everything that changes the line; the last line of a key is the one that counts.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str
+
+
+class Record(Line):
+    """What was recorded of one item.
+
+    Attributes:
+        attempt: 0 at first, one more with every retry.
+        item_id: The entry or benchmark document it is about.
+        checkpoint: Fingerprint of the checkpoint it is about.
+        created: When, UTC.
+    """
+
+    attempt: int = 0
+    item_id: str
+    checkpoint: str
+    created: str = Field(default_factory=now)
+
+
+class AnsweredRequest(Line):
+    """What a model answered to one request of a benchmark, so that a killed benchmark goes on where it was."""
+
+    value: JSON
+
+
+class Response(Record):
+    """What a checkpoint answered to an item.
+
+    Attributes:
+        prompt: The exact text (or, for an endpoint, the messages as JSON) it was asked with.
+        text: The answer; None when none came, and `failure` says why.
+        reasoning: What the checkpoint thought before answering, when it says so apart.
+        stop_reason: "stop", "length" (cut at the limit), "context" (no room left), "thinking".
+        truncated: Whether the prompt lost its beginning because the context is too short.
+        prompt_tokens: Tokens of the prompt, None when an endpoint does not say.
+        output_tokens: Tokens of the answer.
+        seconds: How long it took (for a batch: its share).
+        sample: Which of several answers to the same item, from 0.
+        settings: Generation settings and prompt style.
+        failure: Why there is no answer.
+    """
+
+    prompt: str
+    text: str | None
+    reasoning: str | None = None
+    stop_reason: str = "stop"
+    truncated: bool = False
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float = 0.0
+    sample: int = 0
+    settings: dict[str, JSON] = {}
+    failure: str | None = None
+
+
+class Verdict(Record):
+    """What a judge said of one response.
+
+    Attributes:
+        response: Key of the response.
+        judge: Name of the judge.
+        judge_fingerprint: Hash of what decides its replies.
+        rubric: Name and version of what it was asked.
+        score: On `scale`, or None with the reason in `unscored`.
+        scale: Lowest and highest score.
+        unscored: Why there is no score.
+        detail: The failure in words.
+        explanation: The judge's reasons.
+        exact: Whether the answer equals the expected one, where the judge compares them.
+        raw: The judge's last reply as it came.
+        messages: What it was sent, with a reminder of the format if there was one.
+        calls: How many requests it took.
+    """
+
+    response: str
+    judge: str
+    judge_fingerprint: str
+    rubric: str
+    score: float | None
+    scale: tuple[float, float]
+    unscored: str | None = None
+    detail: str = ""
+    explanation: str = ""
+    exact: bool | None = None
+    raw: str = ""
+    messages: JSON = None
+    calls: int = 0
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float = 0.0
+
+
+class Outcome(Record):
+    """What a benchmark recorded for one item.
+
+    Attributes:
+        task: Name of the task.
+        subject: What it is clustered by (for MMLU the subject).
+        prediction: What the checkpoint chose or wrote.
+        expected: The right answer.
+        choices: What there was to choose from.
+        loglikelihoods: Of the choices, in nats, where the task compares them.
+        metrics: Values by name.
+        higher_is_better: For each metric.
+        truncated: Whether the prompt lost its beginning.
+    """
+
+    task: str
+    subject: str
+    prediction: str | None = None
+    expected: str | None = None
+    choices: list[str] | None = None
+    loglikelihoods: list[float] | None = None
+    metrics: dict[str, float]
+    higher_is_better: dict[str, bool] = {}
+    truncated: bool | None = None
+
+
+class CheckpointRecord(BaseModel):
+    """A checkpoint as the run knows it.
+
+    Attributes:
+        name: Alias or last part of its path: what tables show.
+        slug: Name of its files.
+        reference: As the user wrote it.
+        fingerprint: Hash of what decides its answers.
+        visible: Whether the weights were seen; an endpoint's are not.
+        step: Optimizer steps, for a native checkpoint.
+        base_fingerprint: Of the model it was trained from.
+        validation_curve: (step, loss in nats a token) from the base up to here.
+    """
+
+    name: str
+    slug: str
+    reference: str
+    fingerprint: str
+    visible: bool = True
+    step: int | None = None
+    base_fingerprint: str | None = None
+    validation_curve: list[tuple[int, float]] = []
+
+
+class Evaluation(BaseModel):
+    """One stage on one checkpoint, data set and settings.
+
+    Attributes:
+        stage: Which stage.
+        checkpoint: Slug of the checkpoint.
+        dataset: Label of the data set, or task and digest of a benchmark.
+        role: What the data set is for: reporting, or picking.
+        settings: What was asked for; evaluations that differ in it are not paired.
+        judge: For judgments: judge and rubric.
+        records: Keys of the records of each item; several when an item was sampled several times.
+        leaked: Items that the checkpoint was trained on, by id or by the same question.
+        notes: What the reader should know.
+        created: When, UTC.
+    """
+
+    stage: Stage
+    checkpoint: str
+    dataset: str
+    role: Role = "test"
+    settings: dict[str, JSON] = {}
+    judge: str | None = None
+    records: dict[str, list[str]] = {}
+    leaked: list[str] = []
+    notes: list[str] = []
+    created: str = Field(default_factory=now)
+
+    @property
+    def id(self) -> str:
+        """Short name by which `--eval` chooses it: the same stage, checkpoint, data and settings give the same."""
+        what = [self.stage, self.checkpoint, self.dataset, self.judge, self.settings]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:6]
+
+
+class Summary(BaseModel):
+    """One number of one checkpoint on one metric.
+
+    Attributes:
+        checkpoint: Name.
+        metric: What is measured.
+        estimate: Mean over the scored items; None when nothing was scored.
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+        n_scored: Items with a value.
+        n_unscored: Items without, by reason.
+        bounds: The estimate had every unscored item been worst, or best.
+        higher_is_better: Direction.
+        chance: What guessing gives, where that is known.
+    """
+
+    checkpoint: str
+    metric: str
+    estimate: float | None
+    low: float | None = None
+    high: float | None = None
+    n_scored: int
+    n_unscored: dict[str, int] = {}
+    bounds: tuple[float, float] | None = None
+    higher_is_better: bool = True
+    chance: float | None = None
+
+
+class Comparison(BaseModel):
+    """Two checkpoints on the items that both have.
+
+    Attributes:
+        checkpoint: Name of the one that is compared.
+        baseline: Name of the one it is compared with.
+        metric: What is measured.
+        n: Items both have a value for.
+        difference: Mean of checkpoint minus baseline.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        p: Of no difference, two-sided.
+        p_adjusted: After Holm over the comparisons shown.
+        better: Items on which the checkpoint is better.
+        worse: Items on which it is worse.
+        same: Items on which they are equal.
+        detectable: The difference that would be seen with 80 % power.
+        verdict: In words.
+    """
+
+    checkpoint: str
+    baseline: str
+    metric: str
+    n: int
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+    better: int
+    worse: int
+    same: int
+    detectable: float
+    verdict: str

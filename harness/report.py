@@ -1,0 +1,184 @@
+"""The picture: what `compare` found, as text for a terminal. Building is apart from printing."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from harness.compare import Losses, Pick, Report, Row, Table
+from harness.records import Comparison, Summary
+
+
+def picture(report: Report, *, full: bool = False, after: Sequence[RenderableType] = ()) -> Group:
+    """Everything a reader needs, from the pick to what to do next.
+
+    Args:
+        report: What was found.
+        full: All columns.
+        after: What to show before the last lines.
+    """
+    parts: list[RenderableType] = [*_head(report)]
+    for table in report.tables:
+        if table.role == "test":
+            parts += ["", table_of(table, report, full=full), *_under(table)]
+    if report.losses:
+        parts += ["", *_lines(losses_lines(report.losses))]
+    parts += [*_lines(_closing(report))]
+    parts += after
+    return Group(*parts)
+
+
+def _lines(texts: Sequence[str] | Iterator[str]) -> Iterator[Text]:
+    for text in texts:
+        yield Text(f" {text}")
+
+
+def _head(report: Report) -> Iterator[RenderableType]:
+    table = report.headline
+    if table is None:
+        return
+    n = max((r.summary.n_scored + sum(r.summary.n_unscored.values()) for r in table.rows), default=0)
+    seen = f" · test seen {report.looks}x" if report.looks else ""
+    picked = f" · picked on {report.pick.picked_on}" if report.pick else ""
+    yield Text(f"{n} test items · {table.name.replace('+', ', ')}{picked}{seen}")
+    if report.pick:
+        yield ""
+        yield Text.from_markup(f" [bold]PICK {escape(pick_sentence(report.pick, report.baseline))}[/bold]")
+        if report.pick.picked_on == "test":
+            yield Text(" The pick and its score share the test items, so the score flatters it.")
+
+
+def pick_sentence(pick: Pick, baseline: str) -> str:
+    """The first thing to read: the pick, its gain with interval, and who is as good as far as one can tell."""
+    c = pick.against_base
+    if c is None:
+        first = f"{pick.name}: nothing beats the baseline." if pick.name == baseline else f"{pick.name}."
+    else:
+        first = f"{pick.name}: {c.difference:+.1f} over {baseline} ({c.low:.1f} to {c.high:.1f})."
+    if not pick.undecided:
+        return first
+    others = " and ".join(filter(None, [", ".join(pick.undecided[:-1]), pick.undecided[-1]]))
+    return f"{first} {others} cannot be told apart from it."
+
+
+def table_of(table: Table, report: Report, *, full: bool = False) -> RichTable:
+    """One metric of all checkpoints: seven columns, or all with `full`."""
+    made = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", header_style="bold")
+    name = "judge" if table.kind == "judge" else table.name
+    made.add_column("", no_wrap=True)
+    made.add_column(f"{name}  (95 %)", justify="right", no_wrap=True)
+    made.add_column("scored", justify="right", no_wrap=True)
+    made.add_column(f"vs {report.baseline}", justify="right", no_wrap=True)
+    made.add_column("p adj", justify="right", no_wrap=True)
+    made.add_column("+/-/=", justify="right", no_wrap=True)
+    made.add_column("verdict", no_wrap=True)
+    if full:
+        for title in ("p", "95 % of difference", "could have missed", "bounds", "unscored"):
+            made.add_column(title, justify="right", no_wrap=True)
+    for row in table.rows:
+        picked = bool(report.pick and row.summary.checkpoint == report.pick.name and table.kind == "judge")
+        cells = [*_cells(row, picked), *(_more_cells(row) if full else [])]
+        made.add_row(*map(escape, cells), style="bold" if picked else None)
+    return made
+
+
+def _cells(row: Row, picked: bool) -> list[str]:
+    s, c = row.summary, row.comparison
+    total = s.n_scored + sum(s.n_unscored.values())
+    name = ("▸" if picked else " ") + s.checkpoint
+    cells = [name, _estimate(s), f"{s.n_scored}/{total}"]
+    if c is None:
+        return [*cells, "–", "", "", ""]
+    half = (c.high - c.low) / 2
+    return [
+        *cells,
+        f"{c.difference:+.1f} ±{half:.1f}",
+        _p(c.p_adjusted),
+        f"{c.better}/{c.worse}/{c.same}",
+        c.verdict,
+    ]
+
+
+def _more_cells(row: Row) -> list[str]:
+    s, c = row.summary, row.comparison
+    of_difference = ["", "", ""] if c is None else _difference_cells(c)
+    bounds = f"{s.bounds[0]:.1f} to {s.bounds[1]:.1f}" if s.bounds else ""
+    return [*of_difference, bounds, ", ".join(f"{n} {why}" for why, n in s.n_unscored.items())]
+
+
+def _difference_cells(c: Comparison) -> list[str]:
+    return [_p(c.p), f"{c.low:+.1f} to {c.high:+.1f}", f"{c.detectable:.1f}"]
+
+
+def _estimate(s: Summary) -> str:
+    if s.estimate is None or s.low is None or s.high is None:
+        return "–"
+    return f"{s.estimate:.1f}  ({s.low:.1f}–{s.high:.1f})"
+
+
+def _p(p: float) -> str:
+    return "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def _under(table: Table) -> Iterator[Text]:
+    """What belongs below one table: chance, and what is unscored."""
+    chance = next((r.summary.chance for r in table.rows if r.summary.chance is not None), None)
+    if chance is not None:
+        verdict = ": every interval holds it, so this table says nothing here" if table.at_chance else ""
+        yield Text(f" chance {chance:.1f}{verdict}")
+    unscored = sum(sum(r.summary.n_unscored.values()) for r in table.rows)
+    if unscored:
+        total = unscored + sum(r.summary.n_scored for r in table.rows)
+        moves = [_moves(r.summary) for r in table.rows]
+        at_most = f", moves an estimate by at most {max(moves):.1f}" if any(moves) else ""
+        why: dict[str, int] = {}
+        for row in table.rows:
+            for reason, n in row.summary.n_unscored.items():
+                why[reason] = why.get(reason, 0) + n
+        yield Text(f" {unscored} of {total} unscored ({', '.join(f'{n} {r}' for r, n in why.items())}){at_most}")
+
+
+def _moves(s: Summary) -> float:
+    if s.bounds is None or s.estimate is None:
+        return 0.0
+    return max(abs(bound - s.estimate) for bound in s.bounds)
+
+
+def losses_lines(losses: Losses) -> list[str]:
+    """Validation loss at each checkpoint, and where it turned."""
+    at = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.at.items() if loss is not None)
+    turned = f"turned at step {losses.turned}" if losses.turned is not None else f"still falling at step {losses.steps}"
+    return [f"validation loss {turned}" + (f":  {at}" if at else "")]
+
+
+def _closing(report: Report) -> Iterator[str]:
+    table = report.headline
+    if table is None:
+        return
+    if any(r.comparison and r.comparison.verdict.startswith("can't tell") for t in report.tables for r in t.rows):
+        yield "can't tell (<x): a difference smaller than x would mostly have been missed"
+    if any(r.comparison for r in table.rows):
+        yield "vs and +/-/=: paired on the items both have; p after Holm over the rows shown"
+    if "reference+" in table.name:
+        yield "judge card: no LLM; token F1 x 100 against the expected answer"
+    else:
+        scored = sum(r.summary.n_scored for r in table.rows)
+        total = scored + sum(sum(r.summary.n_unscored.values()) for r in table.rows)
+        yield f"judge card: {scored} of {total} scored · not checked by people"
+    yield _leakage(report, table)
+    for name, notes in report.notes.items():
+        yield f"{name}: {'; '.join(notes)}"
+    if report.left_out:
+        yield f"not shown: {', '.join(report.left_out)} (--dataset and --judge choose)"
+
+
+def _leakage(report: Report, table: Table) -> str:
+    n = max((r.summary.n_scored + sum(r.summary.n_unscored.values()) for r in table.rows), default=0)
+    worst = {name: count for name, count in report.leaked.items() if count}
+    if not worst:
+        return f"leakage: 0 of {n} test items in the training data"
+    return "leakage: " + ", ".join(
+        f"{count} of {n} test items in {name}'s training data" for name, count in worst.items()
+    )

@@ -1,0 +1,279 @@
+"""Entries to responses: every checkpoint answers every item once, and what is recorded is not asked again."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from finetune.instructions import DataSet, Entry, write_entries
+from finetune.styles import Style, style_named
+from harness.checkpoints import Target
+from harness.errors import HarnessError
+from harness.records import JSON, Evaluation, Response, Role
+from harness.store import Run, Writer, record_key
+
+if TYPE_CHECKING:
+    from finetune.generate import Sampling
+
+Progress = Callable[[int, int], None]  # answers there, answers wanted
+
+
+class AnswerSettings(BaseModel):
+    """How checkpoints are asked. Every field is a flag.
+
+    Attributes:
+        style: Prompt style; the checkpoint's own when None, else `alpaca`.
+        system: System message, for endpoints.
+        max_new_tokens: Tokens an answer may have.
+        temperature: 0 for the likeliest answer.
+        top_k: Sample among the k likeliest tokens; all when None.
+        top_p: Sample among the likeliest tokens that together have this probability.
+        samples: Answers to each item.
+        seed: Of the sampling.
+        dtype: In which the model computes.
+        device: Where; not part of what is recorded under.
+        batch_size: Prompts answered side by side; not part of what is recorded under.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    style: str | None = None
+    system: str | None = None
+    max_new_tokens: int = Field(256, ge=1)
+    temperature: float = Field(0.0, ge=0)
+    top_k: int | None = Field(None, ge=1)
+    top_p: float = Field(1.0, gt=0, le=1)
+    samples: int = Field(1, ge=1)
+    seed: int = 0
+    dtype: str = "float32"
+    device: str = "auto"
+    batch_size: int = Field(32, ge=1)
+
+    def deciding(self) -> dict[str, JSON]:
+        """The settings that change an answer, whichever the checkpoint."""
+        kept = self.model_dump(exclude={"style", "samples", "device", "batch_size"})
+        return kept if self.temperature else kept | {"seed": 0, "top_k": None, "top_p": 1.0}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One answer that is wanted: the item, which of its samples, the prompt, and the key it is kept under."""
+
+    entry: Entry
+    sample: int
+    prompt: str
+    key: str
+
+
+def style_of(target: Target, settings: AnswerSettings) -> Style | None:
+    """The prompt style a checkpoint is asked in; None for an endpoint, which has its own.
+
+    Raises:
+        FinetuneError: If there is no style of that name.
+        HarnessError: If a setting has no meaning for this checkpoint.
+    """
+    if target.folder is None:
+        if settings.style:
+            raise HarnessError(f"--style {settings.style}: {target.record.name} is an endpoint with a style of its own")
+        return None
+    if settings.system:
+        raise HarnessError(f"--system: the prompt style of {target.record.name} has no place for a system message")
+    own = target.training.style if target.training else None
+    return style_named(settings.style or own or "alpaca")
+
+
+def respond(
+    run: Run,
+    target: Target,
+    data: DataSet,
+    settings: AnswerSettings,
+    *,
+    role: Role = "test",
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Collect a checkpoint's answers to a data set, and list the evaluation in the run.
+
+    Raises:
+        HarnessError: If the run cannot be written or another process writes the same file.
+        FinetuneError: If the checkpoint cannot be loaded.
+        JudgeError: If an endpoint is not there.
+    """
+    record = run.known(target.record)
+    style = style_of(target, settings)
+    asked = [*_asked(target, data, settings, style)]
+    file = run.records(Response, "responses", data.label, record.slug)
+    wanted = {a.key for a in asked}
+    recorded = file.read()
+    settled = {k for k, r in recorded.items() if r.text is not None and not fresh}
+    todo = [a for a in asked if a.key not in settled]
+    keep_data(run, data)
+    if todo:
+        with file.writing() as writer:
+            keeper = _Keeper(writer, target.record.fingerprint, settings, style, progress, len(wanted))
+            keeper.done = len(wanted) - len(todo)
+            keeper.attempts = {k: r.attempt + 1 for k, r in recorded.items()}
+            _ask(target, todo, settings, style, keeper)
+    responses = file.read()
+    evaluation = Evaluation(
+        stage="respond",
+        checkpoint=record.slug,
+        dataset=data.label,
+        role=role,
+        settings=settings.deciding() | _style_settings(target, style) | {"samples": settings.samples},
+        records=_by_item(asked),
+        leaked=leaked_items(target, data.entries),
+        notes=_notes([responses[a.key] for a in asked if a.key in responses]),
+    )
+    run.add(record, evaluation)
+    return evaluation
+
+
+def _style_settings(target: Target, style: Style | None) -> dict[str, JSON]:
+    """The style, and whether it is the one the checkpoint was trained in, so that styles may differ."""
+    trained = target.training.style if target.training else None
+    return {"style": style.name if style else None, "own_style": style is None or style.name == trained}
+
+
+def keep_data(run: Run, data: DataSet) -> None:
+    """Keep a copy of the entries in the run, so that it can be read without its sources."""
+    path = run.data_file(data.label)
+    if not path.exists():
+        with run.changing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_entries(path, data.entries)
+
+
+def leaked_items(target: Target, entries: Iterable[Entry]) -> list[str]:
+    """Items the checkpoint was trained on: the same id, or the same question under another id."""
+    if target.training is None:
+        return []
+    ids, prompts = set(target.training.trained_on), set(target.training.trained_prompts)
+    return [e.item_id for e in entries if e.item_id in ids or e.prompt_hash in prompts]
+
+
+def _asked(target: Target, data: DataSet, settings: AnswerSettings, style: Style | None) -> Iterator[Asked]:
+    for entry in data.entries:
+        prompt = style.prompt(entry) if style else entry.question
+        for sample in range(settings.samples):
+            key = record_key(
+                checkpoint=target.record.fingerprint,
+                item=entry.item_id,
+                prompt=prompt,
+                sample=sample,
+                **settings.deciding(),
+            )
+            yield Asked(entry, sample, prompt, key)
+
+
+def _by_item(asked: Sequence[Asked]) -> dict[str, list[str]]:
+    keys: dict[str, list[str]] = {}
+    for one in asked:
+        keys.setdefault(one.entry.item_id, []).append(one.key)
+    return keys
+
+
+def _notes(responses: Sequence[Response]) -> list[str]:
+    """What the reader should know of the answers, counted."""
+    counts = {
+        "answers cut at the limit of new tokens": sum(r.stop_reason in ("length", "context") for r in responses),
+        "answers cut while thinking": sum(r.stop_reason == "thinking" for r in responses),
+        "empty answers": sum(r.text is not None and not r.text.strip() for r in responses),
+        "prompts longer than the context, their beginning left out": sum(r.truncated for r in responses),
+        "items without an answer (endpoint failed)": sum(r.text is None for r in responses),
+    }
+    return [f"{count} {what}" for what, count in counts.items() if count]
+
+
+@dataclass
+class _Keeper:
+    """Makes records of answers and writes them."""
+
+    writer: Writer[Response]
+    checkpoint: str
+    settings: AnswerSettings
+    style: Style | None
+    progress: Progress | None
+    total: int
+    done: int = 0
+    attempts: dict[str, int] | None = None
+
+    def keep(self, asked: Asked, **answer: JSON) -> None:
+        """Write one response; `answer` is its fields beyond those that identify it."""
+        self.writer.append(
+            Response(
+                key=asked.key,
+                attempt=(self.attempts or {}).get(asked.key, 0),
+                item_id=asked.entry.item_id,
+                checkpoint=self.checkpoint,
+                prompt=asked.prompt,
+                sample=asked.sample,
+                settings=self.settings.deciding() | {"style": self.style.name if self.style else None},
+                **answer,
+            )
+        )
+        self.done += 1
+        if self.progress:
+            self.progress(self.done, self.total)
+
+
+def _ask(target: Target, todo: Sequence[Asked], settings: AnswerSettings, style: Style | None, keeper: _Keeper) -> None:
+    if style is None:
+        from harness.endpoints import ask_endpoint
+
+        ask_endpoint(target, todo, settings, keeper.keep)
+        return
+    _ask_local(target, todo, settings, style, keeper)
+
+
+def _ask_local(target: Target, todo: Sequence[Asked], settings: AnswerSettings, style: Style, keeper: _Keeper) -> None:
+    import time
+
+    from finetune.batches import stop_tokens
+    from finetune.generate import fit_prompt, generate
+
+    checkpoint = target.load(device=settings.device, dtype=settings.dtype)
+    tokenizer, length = checkpoint.tokenizer, checkpoint.model.config.context_length
+    prompts, cut = [], []
+    for one in todo:
+        tokens, was_cut = fit_prompt(
+            tokenizer.encode_template(style.pieces(one.entry)), length, settings.max_new_tokens
+        )
+        prompts.append(tokens)
+        cut.append(was_cut)
+    answers = generate(
+        checkpoint.model,
+        prompts,
+        _sampling(settings),
+        stop_tokens=stop_tokens(style, tokenizer),
+        batch_size=settings.batch_size,
+        vocab_size=tokenizer.vocab_size,
+        seeds=[_seed(settings.seed, one) for one in todo],
+    )
+    before = time.monotonic()
+    for index, written in answers:
+        seconds, before = time.monotonic() - before, time.monotonic()
+        keeper.keep(
+            todo[index],
+            text=tokenizer.decode(written.tokens),
+            stop_reason=written.stop_reason,
+            truncated=cut[index],
+            prompt_tokens=len(prompts[index]),
+            output_tokens=len(written.tokens),
+            seconds=seconds,
+        )
+
+
+def _sampling(settings: AnswerSettings) -> "Sampling":
+    from finetune.generate import Sampling
+
+    fields = ("max_new_tokens", "temperature", "top_k", "top_p", "seed")
+    return Sampling(**{name: getattr(settings, name) for name in fields})
+
+
+def _seed(seed: int, asked: Asked) -> int:
+    """Random numbers of an answer depend on its item and sample, not on what else is asked."""
+    text = f"{seed} {asked.entry.item_id} {asked.sample}"
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:7])

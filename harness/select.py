@@ -1,0 +1,267 @@
+"""Which of the recorded evaluations are set side by side, and the value of every item in them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from harness.errors import HarnessError, unknown_name
+from harness.records import CheckpointRecord, Evaluation, Outcome, Role, Verdict
+from harness.store import Run, RunFile
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One checkpoint on one metric: a value for each scored item, and why the others have none.
+
+    Attributes:
+        checkpoint: Whose.
+        evaluation: Where they come from.
+        values: By item.
+        unscored: Items without a value, by reason.
+        chance: Mean of 1 / number of choices, where items have choices.
+    """
+
+    checkpoint: CheckpointRecord
+    evaluation: Evaluation
+    values: dict[str, float]
+    unscored: Counter[str] = field(default_factory=Counter)
+    chance: float | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """One metric of several checkpoints on one data set: what a table shows.
+
+    Attributes:
+        name: "judge" or the task.
+        kind: "judge" or "benchmark".
+        dataset: Label of the data set.
+        role: What the data set is for.
+        metric: Name of the metric.
+        scale: Lowest and highest value; None without bounds.
+        higher_is_better: Direction.
+        scores: In the order of the table.
+    """
+
+    name: str
+    kind: str
+    dataset: str
+    role: Role
+    metric: str
+    scale: tuple[float, float] | None
+    higher_is_better: bool
+    scores: list[Scores]
+
+    @property
+    def binary(self) -> bool:
+        """Whether every item is simply right or wrong."""
+        return self.kind == "benchmark" and all(v in (0.0, 100.0) for s in self.scores for v in s.values.values())
+
+
+def choose_checkpoints(recorded: RunFile, wanted: Sequence[str]) -> list[CheckpointRecord]:
+    """The checkpoints to compare, in training order: all, or those whose name, slug or reference is wanted.
+
+    Raises:
+        HarnessError: If one is wanted that the run does not know; names the nearest.
+    """
+    known = list(recorded.checkpoints.values())
+    if wanted:
+        known = [c for c in known if any(_is_called(c, name) for name in wanted)]
+        for name in wanted:
+            if not any(_is_called(c, name) for c in known):
+                names = {c.name for c in recorded.checkpoints.values()}
+                raise unknown_name("checkpoint in this run", name, names)
+    return _in_training_order(known)
+
+
+def _is_called(checkpoint: CheckpointRecord, name: str) -> bool:
+    """By name or slug; by path, or by a folder that it lies in; by fingerprint after a look-up."""
+    plain = name.rstrip("/")
+    called = (checkpoint.name, checkpoint.slug, checkpoint.reference.rstrip("/"), checkpoint.fingerprint)
+    return plain in called or checkpoint.reference.startswith(f"{plain}/")
+
+
+def _in_training_order(checkpoints: list[CheckpointRecord]) -> list[CheckpointRecord]:
+    """Each base before what was trained from it, in step order; otherwise as recorded."""
+    bases = {c.base_fingerprint for c in checkpoints}
+    place = {c.fingerprint: n for n, c in enumerate(checkpoints)}
+
+    def order(c: CheckpointRecord) -> tuple[int, int, int]:
+        family = place.get(c.base_fingerprint or "", place[c.fingerprint])
+        return (family, 0 if c.fingerprint in bases else 1, c.step or 0)
+
+    return sorted(checkpoints, key=order)
+
+
+def families(
+    run: Run,
+    recorded: RunFile,
+    checkpoints: Sequence[CheckpointRecord],
+    *,
+    dataset: str | None = None,
+    judge: str | None = None,
+    chosen: Sequence[str] = (),
+) -> tuple[list[Family], list[str]]:
+    """What can be set side by side, judge families first, and what was left out for newer evaluations.
+
+    Args:
+        run: Where the records are.
+        recorded: Its `run.json`.
+        checkpoints: Which to show, in order.
+        dataset: Only data sets whose label begins so.
+        judge: Only judges whose name begins so.
+        chosen: Ids of evaluations to take in place of the newest.
+
+    Raises:
+        HarnessError: If the newest evaluations of one table were made under different settings.
+    """
+    slugs = {c.slug: c for c in checkpoints}
+    groups: dict[tuple[str, str, str], dict[str, Evaluation]] = {}
+    for evaluation in recorded.evaluations:
+        if evaluation.stage == "respond" or evaluation.checkpoint not in slugs:
+            continue
+        if not _matches(evaluation, dataset, judge):
+            continue
+        group = groups.setdefault((evaluation.stage, evaluation.dataset, evaluation.judge or ""), {})
+        held = group.get(evaluation.checkpoint)
+        if held is None or held.id not in chosen:  # the list is oldest first
+            group[evaluation.checkpoint] = evaluation
+    newest, left_out = _newest_data(groups)
+    ordered = sorted(newest, key=lambda key: (key[0] != "judge", key[1]))
+    return [
+        _family(run, [groups[key][slug] for slug in slugs if slug in groups[key]], slugs) for key in ordered
+    ], left_out
+
+
+def _matches(evaluation: Evaluation, dataset: str | None, judge: str | None) -> bool:
+    by_data = dataset is None or evaluation.dataset.startswith(dataset) or evaluation.role == "validation"
+    by_judge = judge is None or evaluation.judge is None or evaluation.judge.startswith(judge)
+    return by_data and by_judge
+
+
+def _newest_data(
+    groups: dict[tuple[str, str, str], dict[str, Evaluation]],
+) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """One data set and judge for each stage and role, the newest; a benchmark's tasks each stand for themselves."""
+    newest: dict[tuple[str, str], tuple[str, str, str]] = {}
+    left_out = []
+    when = {key: max(e.created for e in group.values()) for key, group in groups.items()}
+    for key in sorted(groups, key=when.__getitem__):
+        stage, data, _judge = key
+        role = next(iter(groups[key].values())).role
+        place = (stage, role) if stage == "judge" else (stage, data.rpartition("-")[0])
+        if place in newest:
+            left_out.append(_describe(newest[place]))
+        newest[place] = key
+    return list(newest.values()), left_out
+
+
+def _describe(key: tuple[str, str, str]) -> str:
+    _, data, judge = key
+    return f"{data} by {judge}" if judge else data
+
+
+def _family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
+    _refuse_mixed(evaluations, slugs)
+    first = evaluations[0]
+    if first.stage == "judge":
+        return _judge_family(run, evaluations, slugs)
+    return _benchmark_family(run, evaluations, slugs)
+
+
+# What may differ between evaluations in one table: a limit (paired on shared items), how many samples.
+_MAY_DIFFER = ("limit", "samples", "style", "own_style")
+
+
+def _refuse_mixed(evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> None:
+    """Raise when settings differ that change what is measured; a checkpoint's own style is no difference."""
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        fields = sorted({*first.settings, *other.settings} - {*_MAY_DIFFER})
+        differing = [f for f in fields if first.settings.get(f) != other.settings.get(f)]
+        forced = {e.settings.get("style") for e in (first, other) if not e.settings.get("own_style")}
+        if len(forced) > 1 and "answers" not in differing:
+            differing.append("style")
+        if "answers" in differing:  # answers made elsewhere: nobody knows their settings
+            continue
+        if differing:
+            field = differing[0]
+            raise HarnessError(
+                f"{slugs[first.checkpoint].name} and {slugs[other.checkpoint].name} were evaluated on {first.dataset} "
+                f"with different {field} ({first.settings.get(field)} and {other.settings.get(field)}); evaluate both "
+                f"alike, or choose with --eval {first.id} or --eval {other.id} and name the checkpoints"
+            )
+
+
+def _judge_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
+    first = evaluations[0]
+    scores, scale = [], (0.0, 100.0)
+    for evaluation in evaluations:
+        assert evaluation.judge is not None
+        file = run.records(
+            Verdict, "verdicts", evaluation.dataset, judge_folder(evaluation.judge), evaluation.checkpoint
+        )
+        verdicts = file.read()
+        values, unscored = _item_values(evaluation, verdicts)
+        scale = next((v.scale for v in verdicts.values()), scale)
+        scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, unscored))
+    return Family(f"judge {first.judge}", "judge", first.dataset, first.role, "score", scale, True, scores)
+
+
+def judge_folder(judge: str) -> str:
+    """A judge's name as a folder: model names hold "/" and ":"."""
+    return "".join(c if c.isalnum() or c in "._+-" else "-" for c in judge)
+
+
+def _item_values(evaluation: Evaluation, verdicts: dict[str, Verdict]) -> tuple[dict[str, float], Counter[str]]:
+    """The mean over an item's samples, and why items have none."""
+    values: dict[str, float] = {}
+    unscored: Counter[str] = Counter()
+    for item, keys in evaluation.records.items():
+        found = [verdicts[key] for key in keys if key in verdicts]
+        scores = [v.score for v in found if v.score is not None]
+        if scores and len(scores) == len(keys):
+            values[item] = fmean(scores)
+        elif not keys:
+            unscored["no answer"] += 1
+        else:
+            unscored[next((v.unscored for v in found if v.unscored), "not judged yet")] += 1
+    return values, unscored
+
+
+def _benchmark_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
+    first = evaluations[0]
+    task = first.dataset.rpartition("-")[0]
+    metric, higher = "", True
+    scores = []
+    for evaluation in evaluations:
+        outcomes = run.records(Outcome, "outcomes", task, evaluation.checkpoint).read()
+        found = {item: outcomes[key] for item, (key,) in evaluation.records.items() if key in outcomes}
+        metric = metric or _main_metric(found.values())
+        values = {item: o.metrics[metric] for item, o in found.items() if metric in o.metrics}
+        higher = next((o.higher_is_better.get(metric, True) for o in found.values()), True)
+        unscored = Counter({"no outcome": len(evaluation.records) - len(values)})
+        scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, +unscored, _chance(found.values())))
+    within_one = all(0 <= v <= 1 for s in scores for v in s.values.values())
+    if within_one:  # shares are shown in percent, as leaderboards do
+        scores = [_times_100(s) for s in scores]
+    scale = (0.0, 100.0) if within_one else None
+    return Family(task, "benchmark", first.dataset, first.role, metric, scale, higher, scores)
+
+
+def _main_metric(outcomes: Iterable[Outcome]) -> str:
+    """Accuracy where there is one, else the first metric the task has."""
+    names = list(next((o.metrics for o in outcomes), {"": 0.0}))
+    return "acc" if "acc" in names else names[0]
+
+
+def _chance(outcomes: Iterable[Outcome]) -> float | None:
+    shares = [1 / len(o.choices) for o in outcomes if o.choices]
+    return fmean(shares) if shares else None
+
+
+def _times_100(scores: Scores) -> Scores:
+    chance = None if scores.chance is None else 100 * scores.chance
+    values = {item: 100 * value for item, value in scores.values.items()}
+    return Scores(scores.checkpoint, scores.evaluation, values, scores.unscored, chance)

@@ -1,0 +1,247 @@
+"""The records of a run: append-only JSONL with resume, one writer a file, and `run.json`.
+
+A line counts once it is flushed to disk. A line that a crash tore is cut off before the next is written.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import HarnessError
+from harness.records import JSON, CheckpointRecord, Evaluation, Line, now
+
+L = TypeVar("L", bound=Line)
+
+
+def record_key(**parts: JSON) -> str:
+    """Hash of everything that changes a record, 16 hex digits."""
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+class RecordFile(Generic[L]):
+    """One append-only file of records of one kind."""
+
+    def __init__(self, path: Path, kind: type[L]):
+        """Nothing is read or made yet."""
+        self.path = path
+        self.kind = kind
+
+    def read(self) -> dict[str, L]:
+        """The effective record of every key: the last line of it.
+
+        Raises:
+            HarnessError: If a line other than a torn last one cannot be read.
+        """
+        records: dict[str, L] = {}
+        for number, line in enumerate(self._whole_lines(), 1):
+            try:
+                record = self.kind.model_validate_json(line)
+            except ValidationError as error:
+                problem = error.errors()[0]
+                raise HarnessError(
+                    f"{self.path}, line {number}: not a {self.kind.__name__} ({problem['msg']}); "
+                    f"mend or delete the line, nothing was changed"
+                ) from None
+            records[record.key] = record
+        return records
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                yield from (line for line in file if line.endswith(b"\n"))
+
+    @contextmanager
+    def writing(self) -> Iterator["Writer[L]"]:
+        """Hold the file as its only writer.
+
+        Raises:
+            HarnessError: If another process writes it, or the folder cannot be written.
+        """
+        with only_writer(self.path):
+            _cut_torn_tail(self.path)
+            with self.path.open("ab") as file:
+                yield Writer(file.fileno())
+
+
+class Writer(Generic[L]):
+    """Appends records; what `append` returned from is on the disk."""
+
+    def __init__(self, descriptor: int):
+        """Writes to an open file descriptor, without a buffer of its own."""
+        self._descriptor = descriptor
+
+    def append(self, *lines: L, sync: bool = True) -> None:
+        """Write the lines and flush them to the disk.
+
+        Args:
+            lines: What to write.
+            sync: Wait for the disk. Without, a killed process loses nothing, but a power cut may.
+
+        Raises:
+            OSError: If that fails, as on a full disk. What was there before is intact.
+        """
+        left = memoryview("".join(f"{line.model_dump_json()}\n" for line in lines).encode())
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+        if sync:
+            os.fsync(self._descriptor)
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Hold the lock beside a file.
+
+    Raises:
+        HarnessError: If another process holds it, or the folder cannot be written.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise HarnessError(f"{path} is being written by another process; wait for it, or use another --run") from None
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _cannot_write(path: Path, error: OSError) -> HarnessError:
+    return HarnessError(f"cannot write {path}: {error.strerror}; choose another folder with --run")
+
+
+def _cut_torn_tail(path: Path) -> None:
+    """Cut off what follows the last line end: a crash tore that line, its item will be done again."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        size = place = file.seek(0, os.SEEK_END)
+        while place:
+            start = max(0, place - 65536)
+            file.seek(start)
+            end = file.read(place - start).rfind(b"\n")
+            if end >= 0:
+                file.truncate(start + end + 1) if start + end + 1 < size else None
+                return
+            place = start
+        file.truncate(0)
+
+
+class RunFile(BaseModel):
+    """What `run.json` holds.
+
+    Attributes:
+        created: When the run was begun, UTC.
+        versions: Of Python, this program and what it rests on.
+        checkpoints: By slug.
+        evaluations: Oldest first.
+        looks: How often the numbers of a test set have been shown, by its label.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    created: str
+    versions: dict[str, str]
+    checkpoints: dict[str, CheckpointRecord] = {}
+    evaluations: list[Evaluation] = []
+    looks: dict[str, int] = {}
+
+
+class Run:
+    """A folder that holds everything recorded; the files in it are made when first written."""
+
+    def __init__(self, folder: Path):
+        """Nothing is read or made yet."""
+        self.folder = folder
+        self._path = folder / "run.json"
+
+    def read(self) -> RunFile:
+        """`run.json`, or an empty one when nothing is recorded yet.
+
+        Raises:
+            HarnessError: If it cannot be read.
+        """
+        try:
+            return RunFile.model_validate_json(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            return RunFile(created=now(), versions=_versions())
+        except NotADirectoryError:
+            raise HarnessError(f"wanted a run folder at {self.folder}, found a file; choose another --run") from None
+        except ValidationError as error:
+            raise HarnessError(f"{self._path} is damaged: {error.errors()[0]['msg']}") from None
+
+    def known(self, checkpoint: CheckpointRecord) -> CheckpointRecord:
+        """The checkpoint under the slug it already has here, so that two aliases of it share records."""
+        for slug, recorded in self.read().checkpoints.items():
+            if recorded.fingerprint == checkpoint.fingerprint:
+                return checkpoint.model_copy(update={"slug": slug})
+        return checkpoint
+
+    def add(self, checkpoint: CheckpointRecord, evaluation: Evaluation) -> None:
+        """List an evaluation, in place of an earlier one of the same stage, checkpoint, data and settings."""
+        with self.changing() as run:
+            run.checkpoints[checkpoint.slug] = checkpoint
+            run.evaluations = [e for e in run.evaluations if not _same(e, evaluation)] + [evaluation]
+
+    @contextmanager
+    def changing(self) -> Iterator[RunFile]:
+        """Change `run.json` as the only one who does; it is replaced whole at the end.
+
+        Raises:
+            HarnessError: If the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".run.json.lock"):
+                run = self.read()
+                yield run
+                partial = self.folder / ".run.json.partial"
+                with partial.open("w", encoding="utf-8") as file:
+                    file.write(run.model_dump_json(indent=1))
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(self._path)
+        except OSError as error:
+            raise _cannot_write(self._path, error) from None
+
+    def data_file(self, label: str) -> Path:
+        """Where the entries of a data set are kept, so that the run can be read without its sources."""
+        return self.folder / "data" / f"{label}.json"
+
+    def records(self, kind: type[L], *parts: str) -> RecordFile[L]:
+        """The file of records of a kind, as `records(Response, "responses", dataset, slug)`."""
+        *folders, name = parts
+        return RecordFile(self.folder.joinpath(*folders) / f"{name}.jsonl", kind)
+
+
+def _same(one: Evaluation, other: Evaluation) -> bool:
+    fields = ("stage", "checkpoint", "dataset", "role", "judge", "settings")
+    return all(getattr(one, f) == getattr(other, f) for f in fields)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import python_version
+
+    found = {"python": python_version()}
+    for package in ("ift-eval", "torch", "tiktoken", "lm-eval", "openai"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def missing_keys(wanted: Mapping[str, Iterable[str]], recorded: Mapping[str, Line]) -> set[str]:
+    """Keys that are wanted and not recorded yet."""
+    return {key for keys in wanted.values() for key in keys} - recorded.keys()
