@@ -7,7 +7,6 @@ import torch
 
 from finetune.checkpoint import Checkpoint, save_checkpoint
 from finetune.errors import FinetuneError
-from finetune.styles import STYLES
 from finetune.tokenizer import GPT2_PATTERN, Tokenizer
 from finetune.transformer import ModelConfig, Transformer
 
@@ -26,8 +25,10 @@ _GGUF_BLOCK = {
 }
 
 
-def export_hf(checkpoint: Checkpoint, folder: Path, *, overwrite: bool = False) -> None:
-    """Write a folder that `transformers` loads: same logits, same tokenizer, the style as chat template.
+def export_hf(
+    checkpoint: Checkpoint, folder: Path, *, chat_template: str | None = None, overwrite: bool = False
+) -> None:
+    """Write a folder that `transformers` loads: same logits, same tokenizer, and a chat template in Jinja.
 
     Raises:
         FinetuneError: If the folder is there already and `overwrite` is not given.
@@ -35,10 +36,12 @@ def export_hf(checkpoint: Checkpoint, folder: Path, *, overwrite: bool = False) 
     if folder.exists() and not overwrite:
         raise FinetuneError(f"{folder} is there already; choose another folder, or --overwrite it")
     save_checkpoint(folder, Checkpoint(checkpoint.model, checkpoint.tokenizer))
-    checkpoint.tokenizer.save(folder, chat_template=_chat_template(checkpoint))
+    checkpoint.tokenizer.save(folder, chat_template=chat_template)
 
 
-def export_gguf(checkpoint: Checkpoint, file: Path, *, overwrite: bool = False) -> None:
+def export_gguf(
+    checkpoint: Checkpoint, file: Path, *, chat_template: str | None = None, overwrite: bool = False
+) -> None:
     """Write a GGUF file in float32 that llama.cpp, and so Ollama, runs.
 
     Raises:
@@ -49,11 +52,11 @@ def export_gguf(checkpoint: Checkpoint, file: Path, *, overwrite: bool = False) 
         raise FinetuneError(f"{file} is there already; choose another file, or --overwrite it")
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
-    _write_gguf(checkpoint, partial, name=file.stem)
+    _write_gguf(checkpoint, partial, chat_template, name=file.stem)
     partial.replace(file)
 
 
-def _write_gguf(checkpoint: Checkpoint, path: Path, *, name: str) -> None:
+def _write_gguf(checkpoint: Checkpoint, path: Path, chat_template: str | None, *, name: str) -> None:
     from gguf import GGUFWriter, LlamaFileType
 
     writer = GGUFWriter(path, "gpt2")
@@ -61,8 +64,8 @@ def _write_gguf(checkpoint: Checkpoint, path: Path, *, name: str) -> None:
     writer.add_file_type(LlamaFileType.ALL_F32)
     _add_shape(writer, checkpoint.model.config)
     _add_tokenizer(writer, checkpoint.tokenizer, checkpoint.model.config.vocab_size)
-    if template := _chat_template(checkpoint):
-        writer.add_chat_template(template)
+    if chat_template:
+        writer.add_chat_template(chat_template)
     for ours, theirs in _gguf_names(checkpoint.model).items():
         tensor = checkpoint.model.state_dict()[ours]
         writer.add_tensor(theirs, tensor.detach().to("cpu", torch.float32).numpy())
@@ -70,10 +73,6 @@ def _write_gguf(checkpoint: Checkpoint, path: Path, *, name: str) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def _chat_template(checkpoint: Checkpoint) -> str | None:
-    return STYLES[checkpoint.style].chat_template if checkpoint.style in STYLES else None
 
 
 def _gguf_names(model: Transformer) -> dict[str, str]:

@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from finetune.checkpoint import Checkpoint, Training, save_checkpoint
 from finetune.errors import FinetuneError
+from finetune.recipes import TrainConfig
 from finetune.splits import Splits
-from finetune.train import EpochEnded, Evaluated, Event, Stopped, TrainConfig, train
+from finetune.train import EpochEnded, Evaluated, Event, Stopped, train
 
 STATE, HISTORY, PLOT, SPLITS, BEST = "finetune.json", "history.jsonl", "loss.png", "splits", "best"
 

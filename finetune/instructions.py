@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +49,25 @@ class Entry(BaseModel):
 
 @dataclass(frozen=True)
 class DataSet:
-    """Entries with the name and the content hash under which their results are kept."""
+    """Entries with the name and the content hash under which their results are kept.
+
+    Attributes:
+        name: Of the file, without its ending.
+        entries: All of them.
+        limit: Only so many, the first, are evaluated; all when None. What is recorded for a part counts
+            for the whole, so the limit does not enter the hash.
+    """
 
     name: str
     entries: tuple[Entry, ...]
+    limit: int | None = None
 
     @property
+    def evaluated(self) -> tuple[Entry, ...]:
+        """The entries to evaluate."""
+        return self.entries[: self.limit]
+
+    @cached_property
     def digest(self) -> str:
         """Hash of ids and contents, 8 hex digits."""
         return _digest([entry.model_dump() for entry in self.entries])[:8]
@@ -81,7 +96,7 @@ def read_entries(path: str | Path, *, unhashed: Sequence[str] = ()) -> list[Entr
 
 
 def read_data_set(path: str | Path, *, limit: int | None = None) -> DataSet:
-    """The entries of a file (the first `limit` of them), named after the file.
+    """The entries of a file, named after the file; the first `limit` of them are to be evaluated.
 
     Raises:
         FinetuneError: As `read_entries`, and if there are no entries.
@@ -89,7 +104,7 @@ def read_data_set(path: str | Path, *, limit: int | None = None) -> DataSet:
     entries = read_entries(path)
     if not entries:
         raise FinetuneError(f"{path} holds no entries; wanted at least one")
-    return DataSet(Path(path).stem, tuple(entries[:limit]))
+    return DataSet(re.sub(r"[^\w.-]+", "-", Path(path).stem), tuple(entries), limit)
 
 
 def write_entries(path: Path, entries: Sequence[Entry]) -> None:

@@ -25,14 +25,14 @@ class Answers:
     texts: dict[str, str]
 
 
-def read_answers(path: Path, *, alias: str | None = None, data: DataSet | None = None) -> Answers:
+def read_answers(path: Path, *, data: DataSet | None = None, limit: int | None = None) -> Answers:
     """Read a file of answers.
 
     Args:
         path: JSON list or JSONL.
-        alias: What to call who answered; else the `generator`, else the file's name.
         data: Entries with the expected answers; needed when the file has none of its own. Matched by id,
             else by the same instruction and input.
+        limit: The first so many items are to be judged.
 
     Raises:
         FinetuneError: If the file is no list of entries.
@@ -43,13 +43,13 @@ def read_answers(path: Path, *, alias: str | None = None, data: DataSet | None =
         raise HarnessError(f"{path} holds no answers; wanted at least one")
     generator = raw[0].meta.get("generator")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    name = alias or str(generator or path.stem)
+    name = str(generator or path.stem)
     slug = "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
     record = CheckpointRecord(
         name=name, slug=f"{slug}-{digest[:8]}", reference=str(path), fingerprint=digest, visible=False
     )
     pairs = [*_pairs(raw, path, data)]
-    answered = DataSet(data.name if data else "answers", tuple(entry for entry, _ in pairs))
+    answered = DataSet("answers", tuple(entry for entry, _ in pairs), limit)
     return Answers(record, data or answered, {entry.item_id: text for entry, text in pairs})
 
 
@@ -96,13 +96,14 @@ def record_answers(run: Run, answers: Answers, *, role: Role = "test") -> Evalua
     there = file.read()
     with file.writing() as writer:
         writer.append(*(r for r in responses if r.key not in there))
+    keys = {r.item_id: [r.key] for r in responses}
     evaluation = Evaluation(
         stage="respond",
         checkpoint=record.slug,
         dataset=answers.data.label,
         role=role,
-        settings={"answers": "made elsewhere"},
-        records={e.item_id: [] for e in answers.data.entries} | {r.item_id: [r.key] for r in responses},
+        settings={"answers": "made elsewhere", "limit": answers.data.limit},
+        records={e.item_id: keys.get(e.item_id, []) for e in answers.data.evaluated},
     )
     run.add(record, evaluation)
     return evaluation

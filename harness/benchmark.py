@@ -49,11 +49,13 @@ class Suite:
         name: What the table calls it.
         specs: What `benchmarks.run` takes.
         digest: Hash of which tasks on which data, so that nothing else is paired with it. 8 hex digits.
+        manager: lm-eval's index of tasks, where specs are names in it.
     """
 
     name: str
     specs: Sequence[Any]
     digest: str
+    manager: Any = None
 
     @property
     def label(self) -> str:
@@ -150,7 +152,13 @@ def _run(
             progress=progress,
         )
         result = run_tasks(
-            lm, suite.specs, shots=settings.shots, limit=settings.limit, seed=settings.seed, on_item=keep
+            lm,
+            suite.specs,
+            shots=settings.shots,
+            limit=settings.limit,
+            seed=settings.seed,
+            on_item=keep,
+            manager=suite.manager,
         )
     return result.n_truncated
 

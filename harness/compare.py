@@ -1,7 +1,7 @@
 """Summaries, comparisons and the pick: what the records say about checkpoints side by side."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from pydantic import BaseModel
@@ -15,6 +15,7 @@ from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
 from harness.store import Run
 
 LEVEL = 0.05
+TURNED = 1.005  # a loss that ends so much above its lowest has risen; less is noise between two steps
 FEW = 2  # fewer shared items than this say nothing about a difference
 
 
@@ -113,9 +114,10 @@ def compare(
     *,
     wanted: Sequence[str] = (),
     baseline: str | None = None,
-    dataset: str | None = None,
+    datasets: Collection[str] = (),
     judge: str | None = None,
     chosen: Sequence[str] = (),
+    only: Callable[[Family], bool] = lambda family: True,
 ) -> Report:
     """Set side by side what a run has recorded, and count the look at its test set.
 
@@ -123,16 +125,18 @@ def compare(
         run: The run.
         wanted: Names of checkpoints; all when empty.
         baseline: Name of the one the others are compared with; the first in training order when None.
-        dataset: Beginning of the data set's label; the newest when None.
+        datasets: Beginnings of data sets' labels; the newest when empty.
         judge: Beginning of the judge's name; the newest when None.
         chosen: Ids of evaluations to take in place of the newest.
+        only: Which metrics to show.
 
     Raises:
         HarnessError: If nothing is recorded, a name is unknown, or evaluations do not fit together.
     """
     recorded = run.read()
     checkpoints = choose_checkpoints(recorded, wanted)
-    shown, left_out = families(run, recorded, checkpoints, dataset=dataset, judge=judge, chosen=chosen)
+    shown, left_out = families(run, recorded, checkpoints, datasets=datasets, judge=judge, chosen=chosen)
+    shown = [family for family in shown if only(family)]
     if not shown:
         raise HarnessError(f"{run.folder} holds nothing to compare yet; `ift-eval judge` or `ift-eval mmlu` first")
     names = display_names(checkpoints)
@@ -319,6 +323,6 @@ def _losses(checkpoints: Sequence[CheckpointRecord], names: Mapping[str, str]) -
         step = 0 if checkpoint.fingerprint == base else checkpoint.step
         same_run = checkpoint.validation_curve == longest[: len(checkpoint.validation_curve)]
         at[names[checkpoint.slug]] = own.get(step) if step is not None and same_run else None
-    lowest = min(longest, key=lambda point: point[1])[0]
-    last = longest[-1][0]
-    return Losses(at=at, turned=None if lowest == last else lowest, steps=last)
+    lowest, least = min(longest, key=lambda point: point[1])
+    last, at_the_end = longest[-1]
+    return Losses(at=at, turned=lowest if at_the_end > TURNED * least else None, steps=last)

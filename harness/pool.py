@@ -42,7 +42,10 @@ async def run_pool(
             if in_a_row >= GONE_AFTER:
                 return
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(max(1, concurrency)):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(max(1, concurrency)):
+                group.create_task(worker())
+    except BaseExceptionGroup as several:  # the first stopped the others; it is the one to tell
+        raise several.exceptions[0] from None
     return in_a_row < GONE_AFTER

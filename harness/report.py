@@ -40,9 +40,10 @@ def _head(report: Report) -> Iterator[RenderableType]:
     if table is None:
         return
     n = max((r.summary.n_scored + sum(r.summary.n_unscored.values()) for r in table.rows), default=0)
-    seen = f" · test seen {report.looks}x" if report.looks else ""
+    seen = f" · seen {report.looks}x" if report.looks else ""
     picked = f" · picked on {report.pick.picked_on}" if report.pick else ""
-    yield Text(f"{n} test items · {table.name.replace('+', ', ')}{picked}{seen}")
+    judge, _, rubric = table.name.removeprefix("judge ").partition("+")
+    yield Text(f"{n} test items · judge {judge}, {rubric}{picked}{seen}")
     if report.pick:
         yield ""
         yield Text.from_markup(f" [bold]PICK {escape(pick_sentence(report.pick, report.baseline))}[/bold]")

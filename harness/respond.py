@@ -122,9 +122,11 @@ def respond(
         checkpoint=record.slug,
         dataset=data.label,
         role=role,
-        settings=settings.deciding() | _style_settings(target, style) | {"samples": settings.samples},
+        settings=settings.deciding()
+        | _style_settings(target, style)
+        | {"samples": settings.samples, "limit": data.limit},
         records=_by_item(asked),
-        leaked=leaked_items(target, data.entries),
+        leaked=leaked_items(target, data.evaluated),
         notes=_notes([responses[a.key] for a in asked if a.key in responses]),
     )
     run.add(record, evaluation)
@@ -155,7 +157,7 @@ def leaked_items(target: Target, entries: Iterable[Entry]) -> list[str]:
 
 
 def _asked(target: Target, data: DataSet, settings: AnswerSettings, style: Style | None) -> Iterator[Asked]:
-    for entry in data.entries:
+    for entry in data.evaluated:
         prompt = style.prompt(entry) if style else entry.question
         for sample in range(settings.samples):
             key = record_key(

@@ -117,7 +117,7 @@ def _wanted(
     """A judgment for every answer that came; items without one have nothing to judge."""
     from judges.base import Submission
 
-    for entry in data.entries:
+    for entry in data.evaluated:
         for response_key in answered.records.get(entry.item_id, []):
             response = responses.get(response_key)
             if response is None or response.text is None:

@@ -1,7 +1,7 @@
 """Which of the recorded evaluations are set side by side, and the value of every item in them."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -99,7 +99,7 @@ def families(
     recorded: RunFile,
     checkpoints: Sequence[CheckpointRecord],
     *,
-    dataset: str | None = None,
+    datasets: Collection[str] = (),
     judge: str | None = None,
     chosen: Sequence[str] = (),
 ) -> tuple[list[Family], list[str]]:
@@ -109,7 +109,7 @@ def families(
         run: Where the records are.
         recorded: Its `run.json`.
         checkpoints: Which to show, in order.
-        dataset: Only data sets whose label begins so.
+        datasets: Only data sets whose label begins with one of these; all when empty.
         judge: Only judges whose name begins so.
         chosen: Ids of evaluations to take in place of the newest.
 
@@ -121,7 +121,7 @@ def families(
     for evaluation in recorded.evaluations:
         if evaluation.stage == "respond" or evaluation.checkpoint not in slugs:
             continue
-        if not _matches(evaluation, dataset, judge):
+        if not _matches(evaluation, datasets, judge):
             continue
         group = groups.setdefault((evaluation.stage, evaluation.dataset, evaluation.judge or ""), {})
         held = group.get(evaluation.checkpoint)
@@ -134,8 +134,8 @@ def families(
     ], left_out
 
 
-def _matches(evaluation: Evaluation, dataset: str | None, judge: str | None) -> bool:
-    by_data = dataset is None or evaluation.dataset.startswith(dataset) or evaluation.role == "validation"
+def _matches(evaluation: Evaluation, datasets: Collection[str], judge: str | None) -> bool:
+    by_data = not datasets or evaluation.role == "validation" or evaluation.dataset.startswith(tuple(datasets))
     by_judge = judge is None or evaluation.judge is None or evaluation.judge.startswith(judge)
     return by_data and by_judge
 

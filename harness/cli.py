@@ -1,0 +1,419 @@
+"""The commands: parse, call, print. What they do is in the modules they call."""
+
+import json as json_module
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+from typer.exceptions import Abort, TyperException
+
+from harness import options
+from harness.errors import HarnessError
+from harness.screen import Screen
+
+if TYPE_CHECKING:
+    from finetune.recipes import TrainConfig
+    from harness.benchmark import BenchmarkSettings, Suite
+    from harness.checkpoints import Target
+    from harness.compare import Report
+
+DONE, WITH_FAILURES, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+DEFAULT_RUN = Path("runs/default")
+
+app = typer.Typer(
+    help="Which of my checkpoints is really better, at what, and how sure can I be?",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; the exit code. A mistake of the user is one line on standard error."""
+    from benchmarks.errors import BenchmarkError
+    from finetune.errors import FinetuneError
+    from judges.base import JudgeError
+
+    mistakes = (HarnessError, FinetuneError, JudgeError, BenchmarkError, TyperException, ValidationError, OSError)
+    try:
+        code = app(list(arguments) or ["--help"], prog_name="ift-eval", standalone_mode=False)
+    except mistakes as error:
+        print(f"error: {' '.join(_in_words(error).split())}", file=sys.stderr)
+        return WRONG_USE
+    except (KeyboardInterrupt, Abort):
+        print("stopped; the same command goes on where it was", file=sys.stderr)
+        return INTERRUPTED
+    return code if isinstance(code, int) else DONE
+
+
+def _in_words(error: Exception) -> str:
+    """The line for a user's mistake."""
+    if isinstance(error, TyperException):
+        return error.format_message()
+    if isinstance(error, ValidationError):
+        problem = error.errors()[0]
+        flag = "-".join(str(part).replace("_", "-") for part in problem["loc"])
+        return f"--{flag} {problem['input']}: {problem['msg'].lower()}"
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        return f"{error.strerror or error}{where}; what was recorded before is intact"
+    return str(error)
+
+
+@app.command()
+def demo(
+    run_folder: options.RunFolder = Path("runs/demo"),
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    full: options.Full = False,
+) -> int:
+    """The whole loop on embedded data: offline, no key, no GPU, about a minute."""
+    from harness.demo import demonstrate
+
+    demonstrate(run_folder, Screen(json=json, quiet=quiet), full=full)
+    return DONE
+
+
+@app.command()
+def finetune(
+    base: Annotated[str, typer.Option(help="Model folder, hub name, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.")],
+    data: Annotated[Path, typer.Option(help="JSON or JSONL of instruction, input, output.")],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoints.")],
+    val: Annotated[Path | None, typer.Option(help="Validation entries; switches the splitting off.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Test entries; switches the splitting off.")] = None,
+    recipe: Annotated[str, typer.Option(help="Starting values of the flags below: default or book.")] = "default",
+    style: Annotated[str | None, typer.Option(help="Prompt style: alpaca or phi3.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training entries.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Entries a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="Of AdamW.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of AdamW.")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
+    mask_prompt: Annotated[bool | None, typer.Option(help="Learn the answers only.", show_default=False)] = None,
+    shuffle: Annotated[bool | None, typer.Option(help="Split at random, or by file order.", show_default=False)] = None,
+    eval_every: Annotated[int | None, typer.Option(help="Steps between validations.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Epochs without a fall before stopping; 0: never.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the split and the order of entries.")] = None,
+    device: options.Device = "auto",
+    overwrite: Annotated[bool, typer.Option(help="Replace what is in the folder.")] = False,
+    quiet: options.Quiet = False,
+    config: options.Config = None,
+) -> int:
+    """Fine-tune a model to follow instructions; a checkpoint an epoch."""
+    from harness.tuning import tune
+
+    given = {name: value for name, value in locals().items() if value is not None}
+    tune(
+        base=base,
+        data=data,
+        out=out,
+        config=_train_config(recipe, given),
+        screen=Screen(quiet=quiet),
+        validation=val,
+        test=test,
+        device=device,
+        overwrite=overwrite,
+    )
+    return DONE
+
+
+def _train_config(recipe: str, given: dict[str, Any]) -> "TrainConfig":
+    from finetune.recipes import TrainConfig, recipe_named
+
+    flags = {name: given[name] for name in TrainConfig.model_fields if name in given}
+    return TrainConfig(**{**recipe_named(recipe), **flags})
+
+
+@app.command()
+def respond(
+    checkpoints: options.Checkpoints,
+    data: Annotated[Path | None, typer.Option(help="Test entries; default: the test split remembered.")] = None,
+    run_folder: options.RunFolder = DEFAULT_RUN,
+    limit: options.Limit = None,
+    style: options.Style = None,
+    system: options.System = None,
+    max_new_tokens: options.MaxNewTokens = 256,
+    temperature: options.Temperature = 0.0,
+    top_k: options.TopK = None,
+    top_p: options.TopP = 1.0,
+    samples: options.Samples = 1,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
+    batch_size: options.BatchSize = 32,
+    fresh: options.Fresh = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    config: options.Config = None,
+) -> int:
+    """Collect answers of checkpoints to a test set."""
+    from harness.checkpoints import resolve
+    from harness.stages import collect, data_sets
+    from harness.store import Run
+
+    screen, kept = Screen(json=json, quiet=quiet), Run(run_folder)
+    settings = _answer_settings(locals())
+    targets = resolve(checkpoints)
+    asked = data_sets(kept, targets, data, limit=limit, validation=False)
+    answered = collect(kept, targets, asked, settings, screen, fresh=fresh)
+    for one in answered:
+        path = kept.folder / "responses" / one.data.label / f"{one.checkpoint.slug}.jsonl"
+        screen.show(f"{one.checkpoint.name}: {len(one.evaluation.records)} items answered, {path}")
+    screen.print_json(_json_of([one.evaluation.model_dump() for one in answered]))
+    return DONE
+
+
+def _answer_settings(flags: dict[str, Any]) -> Any:
+    from harness.respond import AnswerSettings
+
+    check_dtype(flags["dtype"])
+    return AnswerSettings(**{name: flags[name] for name in AnswerSettings.model_fields})
+
+
+def check_dtype(name: str) -> None:
+    """Refuse a dtype that is none of the three that models compute in.
+
+    Raises:
+        HarnessError: Naming the nearest.
+    """
+    from harness.errors import unknown_name
+
+    known = ("float32", "bfloat16", "float16")
+    if name not in known:
+        raise unknown_name("--dtype", name, known)
+
+
+def _json_of(value: Any) -> str:
+    return json_module.dumps(value, ensure_ascii=False, indent=1)
+
+
+@app.command()
+def judge(
+    checkpoints: Annotated[list[str] | None, typer.Argument(metavar="[CKPT...]", help="As for respond.")] = None,
+    judge_: Annotated[
+        str, typer.Option("--judge", help="reference, openai:MODEL@URL, ollama:MODEL or scripted:FILE.")
+    ] = "reference",
+    data: Annotated[Path | None, typer.Option(help="Test entries; default: the test split remembered.")] = None,
+    responses: Annotated[
+        list[Path] | None, typer.Option(help="Answers made elsewhere: model_response, or output with generator.")
+    ] = None,
+    validation: Annotated[bool, typer.Option(help="Judge the validation split too, to pick on it.")] = True,
+    concurrency: Annotated[int, typer.Option(min=1, help="Calls to the judge at once.")] = 8,
+    retry_unscored: Annotated[bool, typer.Option("--retry-unscored", help="Judge again what has no score.")] = False,
+    run_folder: options.RunFolder = DEFAULT_RUN,
+    limit: options.Limit = None,
+    style: options.Style = None,
+    system: options.System = None,
+    max_new_tokens: options.MaxNewTokens = 256,
+    temperature: options.Temperature = 0.0,
+    top_k: options.TopK = None,
+    top_p: options.TopP = 1.0,
+    samples: options.Samples = 1,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
+    batch_size: options.BatchSize = 32,
+    fresh: options.Fresh = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    full: options.Full = False,
+    config: options.Config = None,
+) -> int:
+    """Collect what answers are missing, have a judge score them, print the table."""
+    from finetune.instructions import read_data_set
+    from harness.answers import read_answers
+    from harness.checkpoints import resolve
+    from harness.judging import named_judge
+    from harness.stages import collect, data_sets, judge_all, take_answers
+    from harness.store import Run
+
+    screen, kept = Screen(json=json, quiet=quiet), Run(run_folder)
+    if not checkpoints and not responses:
+        raise HarnessError("wanted checkpoints to judge, or --responses FILE; found neither")
+    settings = _answer_settings(locals())
+    name, chosen = named_judge(judge_, concurrency=concurrency)
+    answered = []
+    for path in responses or []:
+        entries = read_data_set(data, limit=limit) if data else None
+        answered.append(take_answers(kept, read_answers(path, data=entries, limit=limit)))
+    if checkpoints:
+        targets = resolve(checkpoints)
+        asked = data_sets(kept, targets, data, limit=limit, validation=validation)
+        answered += collect(kept, targets, asked, settings, screen, fresh=fresh)
+    made = judge_all(kept, answered, chosen, screen, name=name, fresh=fresh, retry_unscored=retry_unscored)
+    slugs = {one.checkpoint.slug for one in answered}
+    report = _report(kept, slugs, {e.dataset for e in made}, judge=made[0].judge)
+    _show(report, screen, full=full)
+    return WITH_FAILURES if any(row.summary.n_unscored for t in report.tables for row in t.rows) else DONE
+
+
+def _report(kept: Any, slugs: set[str], datasets: set[str], *, judge: str | None = None) -> "Report":
+    """What `compare` says of some checkpoints on some data."""
+    from harness.compare import compare as compare_recorded
+
+    return compare_recorded(
+        kept, wanted=sorted(slugs), judge=judge, datasets=datasets, only=lambda family: family.dataset in datasets
+    )
+
+
+def _show(report: "Report", screen: Screen, *, full: bool) -> None:
+    from harness.report import picture
+
+    screen.show(picture(report, full=full))
+    screen.print_json(report.model_dump_json(indent=1))
+
+
+@app.command()
+def mmlu(
+    checkpoints: options.Checkpoints,
+    shots: Annotated[int, typer.Option(min=0, help="Examples in the prompt.")] = 5,
+    subjects: Annotated[str | None, typer.Option(help="Comma-separated; all when not given.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with dev/ and test/ CSV files; else the hub.")] = None,
+    run_folder: options.RunFolder = DEFAULT_RUN,
+    limit: options.Limit = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
+    fresh: options.Fresh = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    full: options.Full = False,
+    config: options.Config = None,
+) -> int:
+    """Run MMLU, five-shot, with lm-eval's prompt."""
+    from harness.benchmark import BenchmarkSettings
+    from harness.checkpoints import resolve
+    from harness.suites import mmlu_suite
+
+    check_dtype(dtype)
+    chosen = [s.strip() for s in subjects.split(",") if s.strip()] if subjects is not None else None
+    suite = mmlu_suite(chosen, data)
+    settings = BenchmarkSettings(shots=shots, limit=limit, dtype=dtype, device=device)
+    screen = Screen(json=json, quiet=quiet)
+    return _benchmark(run_folder, resolve(checkpoints), [suite], settings, screen, fresh=fresh, full=full)
+
+
+@app.command()
+def bench(
+    tasks: Annotated[str, typer.Argument(metavar="TASK[,TASK]", help="lm-eval task names; see ift-eval tasks.")],
+    checkpoints: options.Checkpoints,
+    shots: Annotated[int | None, typer.Option(min=0, help="Examples in the prompt; default: the task's own.")] = None,
+    local: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=DIR", help="Take a task's data from DIR/SPLIT.jsonl.")
+    ] = None,
+    run_folder: options.RunFolder = DEFAULT_RUN,
+    limit: options.Limit = None,
+    seed: Annotated[int | None, typer.Option(help="Of tasks that sample; default: lm-eval's own.")] = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
+    fresh: options.Fresh = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    full: options.Full = False,
+    config: options.Config = None,
+) -> int:
+    """Run any lm-eval task."""
+    from harness.benchmark import BenchmarkSettings
+    from harness.checkpoints import resolve
+    from harness.suites import task_suites
+
+    check_dtype(dtype)
+    suites = task_suites([name.strip() for name in tasks.split(",") if name.strip()], local or [])
+    settings = BenchmarkSettings(shots=shots, limit=limit, seed=seed, dtype=dtype, device=device)
+    screen = Screen(json=json, quiet=quiet)
+    return _benchmark(run_folder, resolve(checkpoints), suites, settings, screen, fresh=fresh, full=full)
+
+
+def _benchmark(
+    run_folder: Path,
+    targets: "Sequence[Target]",
+    suites: "Sequence[Suite]",
+    settings: "BenchmarkSettings",
+    screen: Screen,
+    *,
+    fresh: bool,
+    full: bool,
+) -> int:
+    from harness.stages import benchmark_all
+    from harness.store import Run
+
+    kept = Run(run_folder)
+    made = benchmark_all(kept, targets, suites, settings, screen, fresh=fresh)
+    report = _report(kept, {e.checkpoint for e in made}, {s.label for s in suites})
+    _show(report, screen, full=full)
+    return DONE
+
+
+@app.command()
+def tasks(
+    pattern: Annotated[str | None, typer.Argument(help="Part of a name, or a glob.")] = None,
+    json: options.Json = False,
+) -> int:
+    """List the benchmarks there are."""
+    from benchmarks.catalog import list_tasks
+
+    found = list_tasks(pattern)
+    if not found:
+        raise HarnessError(f"no task matches {pattern!r}; `ift-eval tasks` lists them all")
+    for task in found if not json else []:
+        print(f"{task.name:60} {task.kind:6} {task.output_type or ''}".rstrip())
+    Screen(json=json).print_json(_json_of([asdict(task) for task in found]))
+    return DONE
+
+
+@app.command()
+def compare(
+    checkpoints: Annotated[
+        list[str] | None, typer.Argument(metavar="[CKPT...]", help="All recorded, or these.")
+    ] = None,
+    baseline: Annotated[str | None, typer.Option(help="What the others are compared with; default: the base.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of a data set; default: the newest.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Name of a judge; default: the newest.")] = None,
+    evaluation: Annotated[list[str] | None, typer.Option("--eval", help="Id of an evaluation to take.")] = None,
+    run_folder: options.RunFolder = DEFAULT_RUN,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    full: options.Full = False,
+    config: options.Config = None,
+) -> int:
+    """Everything recorded, side by side: which checkpoint to ship, at what it is better, how sure."""
+    from harness.compare import compare as compare_recorded
+    from harness.store import Run
+
+    datasets = {dataset} if dataset else set()
+    report = compare_recorded(
+        Run(run_folder),
+        wanted=[*(checkpoints or [])],
+        baseline=baseline,
+        datasets=datasets,
+        judge=judge,
+        chosen=[*(evaluation or [])],
+    )
+    _show(report, Screen(json=json, quiet=quiet), full=full)
+    return DONE
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="Folder or hub name.")],
+    out: Annotated[Path, typer.Argument(metavar="PATH", help="Folder (hf) or file (gguf) to write.")],
+    to: Annotated[Literal["hf", "gguf"], typer.Option(help="What to write.")],
+    style: options.Style = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Write a checkpoint for transformers (hf) or for llama.cpp and Ollama (gguf, float32)."""
+    from finetune.export import export_gguf, export_hf
+    from finetune.styles import style_named
+    from harness.checkpoints import resolve
+    from harness.stages import one_target
+
+    loaded = one_target(resolve([checkpoint]), "export").load(device="cpu", dtype="float32")
+    named = style or loaded.style
+    template = style_named(named).chat_template if named else None
+    (export_hf if to == "hf" else export_gguf)(loaded, out, chat_template=template, overwrite=overwrite)
+    Screen(quiet=quiet).show(f"{out}: written")
+    return DONE

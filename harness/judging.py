@@ -1,0 +1,28 @@
+"""A judge by its reference, under the name the user gives it."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from judges.base import Judge
+
+_ALIAS = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
+
+
+def named_judge(text: str, *, concurrency: int) -> "tuple[str | None, Judge]":
+    """Alias (or None) and judge of `[ALIAS=]REFERENCE`.
+
+    Raises:
+        JudgeError: If there is no such judge, or its address cannot be used.
+        HarnessError: If nothing is named.
+    """
+    from judges.catalog import JudgeOptions, judge_from_reference
+
+    if not text.strip():
+        raise HarnessError("--judge: wanted reference, openai:MODEL@URL, ollama:MODEL or scripted:FILE, found nothing")
+    match = None if Path(text).exists() else _ALIAS.fullmatch(text)
+    alias, reference = match.groups() if match else (None, text)
+    return alias, judge_from_reference(reference, JudgeOptions(concurrency=concurrency))

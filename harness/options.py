@@ -1,0 +1,74 @@
+"""Flags that several commands share, and where their values come from: flags over YAML over defaults."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from harness.errors import HarnessError, unknown_name
+
+
+def read_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Make the values of a YAML file the defaults of a command's flags.
+
+    Raises:
+        HarnessError: If the file is missing, no mapping, or names a flag that the command does not have.
+    """
+    if path is None or context.resilient_parsing:
+        return path
+    try:
+        values = yaml.safe_load(path.read_text("utf-8")) or {}
+    except OSError as error:
+        raise HarnessError(f"--config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise HarnessError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise HarnessError(f"--config {path}: wanted flag: value lines, found {type(values).__name__}")
+    context.default_map = {**(context.default_map or {}), **_by_parameter(context, values, path)}
+    return path
+
+
+def _by_parameter(context: typer.Context, values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Flag names, with or without dashes, as the names of the command's parameters."""
+    known = {
+        flag.lstrip("-"): parameter.name or ""
+        for parameter in context.command.params
+        for flag in [*parameter.opts, *parameter.secondary_opts]
+        if flag.startswith("--")
+    }
+    found = {}
+    for name, value in values.items():
+        flag = str(name).replace("_", "-")
+        if flag not in known:
+            raise unknown_name(f"flag in {path}", flag, known)
+        negated = flag.startswith("no-") and flag.removeprefix("no-") in known
+        found[known[flag]] = not value if negated else value
+    return found
+
+
+Checkpoints = Annotated[
+    list[str],
+    typer.Argument(metavar="CKPT...", help="Folder, hf:NAME, openai:MODEL@URL or ollama:MODEL; NAME=... gives a name."),
+]
+RunFolder = Annotated[Path, typer.Option("--run", help="Folder that holds everything recorded.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N items (for benchmarks: N of each task).")]
+Seed = Annotated[int, typer.Option(help="Of everything drawn at random.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output; tables go to standard error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")]
+Full = Annotated[bool, typer.Option("--full", help="All columns.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Do again what is recorded.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="YAML file of flags; a flag given here wins.", is_eager=True, callback=read_config),
+]
+Style = Annotated[str | None, typer.Option(help="Prompt style: alpaca or phi3. Default: the checkpoint's own.")]
+System = Annotated[str | None, typer.Option(help="System message, for endpoints.")]
+MaxNewTokens = Annotated[int, typer.Option(min=1, help="Tokens an answer may have.")]
+Temperature = Annotated[float, typer.Option(min=0, help="0 takes the likeliest answer.")]
+TopK = Annotated[int | None, typer.Option(min=1, help="Sample among the K likeliest tokens.")]
+TopP = Annotated[float, typer.Option(help="Sample among the likeliest tokens of this probability.")]
+Samples = Annotated[int, typer.Option(min=1, help="Answers to each item.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Prompts answered side by side.")]

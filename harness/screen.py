@@ -1,0 +1,78 @@
+"""What the user sees while work is done: progress, warnings, and tables; standard output stays clean for JSON."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Task as RichTask
+from rich.text import Text
+
+Advance = Callable[[int, int], None]  # done, of how many
+
+
+class RateColumn(TextColumn):
+    """Items a second, so far."""
+
+    def __init__(self, unit: str):
+        """`unit` stands behind the number."""
+        super().__init__("")
+        self.unit = unit
+
+    def render(self, task: RichTask) -> Text:
+        """The rate with its unit; nothing before there is one."""
+        return Text(f"{task.speed:,.1f} {self.unit}/s" if task.speed else "")
+
+
+@dataclass
+class Screen:
+    """Where output goes.
+
+    Attributes:
+        json: Standard output holds JSON only; tables go to standard error.
+        quiet: No progress and no remarks; tables and errors only.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    out: Console = field(default_factory=lambda: Console(highlight=False))
+    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+
+    def show(self, what: RenderableType) -> None:
+        """Print a result."""
+        (self.err if self.json else self.out).print(what)
+
+    def say(self, line: str) -> None:
+        """Print a remark."""
+        if not self.quiet:
+            self.err.print(Text(line), soft_wrap=True)
+
+    def warn(self, line: str) -> None:
+        """Print what the user must know, quiet or not."""
+        self.err.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)
+
+    def print_json(self, text: str) -> None:
+        """Print the JSON of a result, when it is asked for."""
+        if self.json:
+            print(text)
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing should move: a bar in a log file is noise."""
+        return self.quiet or not self.err.is_terminal
+
+    @contextmanager
+    def progress(self, label: str, unit: str) -> Iterator[Advance]:
+        """A bar that is drawn when something advances, with rate and time left."""
+        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), RateColumn(unit))
+        with Progress(*columns, TimeRemainingColumn(), console=self.err, disable=self.still, transient=True) as bar:
+            task: TaskID | None = None
+
+            def advance(done: int, total: int) -> None:
+                nonlocal task
+                if task is None:
+                    task = bar.add_task(label, total=total)
+                bar.update(task, completed=done, total=total)
+
+            yield advance

@@ -1,0 +1,221 @@
+"""The stages as commands run them: over several checkpoints and data sets, with what the user sees meanwhile."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetune.errors import FinetuneError
+from finetune.instructions import DataSet, complaints, read_data_set
+from harness.answers import Answers, record_answers
+from harness.benchmark import BenchmarkSettings, Suite, run_benchmark
+from harness.checkpoints import Target
+from harness.errors import HarnessError
+from harness.records import CheckpointRecord, Evaluation, Role
+from harness.respond import AnswerSettings, respond
+from harness.score import judge_responses
+from harness.screen import Screen
+from harness.store import Run
+
+if TYPE_CHECKING:
+    from judges.base import Judge
+
+SPLITS = "splits"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A data set to evaluate, and what it is for."""
+
+    data: DataSet
+    role: Role
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answers of one checkpoint to one data set."""
+
+    checkpoint: CheckpointRecord
+    data: DataSet
+    evaluation: Evaluation
+
+
+def data_sets(
+    run: Run, targets: Sequence[Target], data: Path | None, *, limit: int | None, validation: bool = True
+) -> list[Asked]:
+    """What to evaluate: the file given, else the splits that the checkpoints, or the run, remember.
+
+    Args:
+        run: The run, which may remember a data set.
+        targets: The checkpoints, some of which may remember the splits of their training.
+        data: The user's file.
+        limit: The first so many items of each.
+        validation: Take the validation split too, so that one of several checkpoints can be picked on it.
+
+    Raises:
+        HarnessError: If nothing is remembered, or the checkpoints remember different test sets.
+        FinetuneError: If a file cannot be read.
+    """
+    if data is not None:
+        return [Asked(read_data_set(data, limit=limit), "test")]
+    remembered = _remembered_splits(targets)
+    if remembered is None:
+        return [Asked(_last_test_set(run, limit), "test")]
+    asked = [Asked(read_data_set(remembered / "test.json", limit=limit), "test")]
+    if validation and len(targets) > 1:
+        asked.append(Asked(read_data_set(remembered / "validation.json", limit=limit), "validation"))
+    return asked
+
+
+def _remembered_splits(targets: Sequence[Target]) -> Path | None:
+    folders = {}
+    for target in targets:
+        if target.training is None or target.folder is None:
+            continue
+        splits = target.folder.resolve().parent / SPLITS
+        if (splits / "test.json").exists():
+            folders[read_data_set(splits / "test.json").digest] = splits
+    if len(folders) > 1:
+        several = " and ".join(str(f / "test.json") for f in folders.values())
+        raise HarnessError(f"the checkpoints remember different test sets ({several}); choose one with --data")
+    return next(iter(folders.values()), None)
+
+
+def _last_test_set(run: Run, limit: int | None) -> DataSet:
+    """The newest test set that the run has a copy of."""
+    for evaluation in reversed(run.read().evaluations):
+        path = run.data_file(evaluation.dataset)
+        if evaluation.stage != "benchmark" and evaluation.role == "test" and path.exists():
+            found = read_data_set(path, limit=limit)
+            return DataSet(evaluation.dataset.rpartition("-")[0], found.entries, limit)
+    raise HarnessError("wanted a test set: no checkpoint remembers one and the run has none; give it with --data FILE")
+
+
+def collect(
+    run: Run,
+    targets: Sequence[Target],
+    asked: Sequence[Asked],
+    settings: AnswerSettings,
+    screen: Screen,
+    *,
+    fresh: bool = False,
+) -> list[Answered]:
+    """Have every checkpoint answer every data set; warnings come before any number."""
+    for one in asked:
+        for line in complaints(one.data.entries):
+            screen.say(f"{one.data.name}: {line}")
+    answered = []
+    for target in targets:
+        if not target.record.visible:
+            screen.say(
+                f"{target.record.name}: the weights behind an endpoint cannot be seen; --fresh ignores what is recorded"
+            )
+        for one in asked:
+            with screen.progress(f"{target.record.name} answers {one.data.name}", "answers") as advance:
+                evaluation = respond(run, target, one.data, settings, role=one.role, fresh=fresh, progress=advance)
+            answered.append(Answered(run.known(target.record), one.data, evaluation))
+            _warn(evaluation, target.record.name, one.data, screen)
+    return answered
+
+
+def _warn(evaluation: Evaluation, name: str, data: DataSet, screen: Screen) -> None:
+    if evaluation.leaked:
+        n, total = len(evaluation.leaked), len(data.evaluated)
+        screen.warn(f"{n} of {total} items of {data.name} are among the entries {name} was trained on")
+    for note in evaluation.notes:
+        screen.say(f"{name}, {data.name}: {note}")
+
+
+def take_answers(run: Run, answers: Answers) -> Answered:
+    """Answers made elsewhere, as if they had been collected."""
+    evaluation = record_answers(run, answers)
+    return Answered(run.known(answers.checkpoint), answers.data, evaluation)
+
+
+def judge_all(
+    run: Run,
+    answered: Sequence[Answered],
+    judge: "Judge",
+    screen: Screen,
+    *,
+    name: str | None = None,
+    fresh: bool = False,
+    retry_unscored: bool = False,
+) -> list[Evaluation]:
+    """Judge all that was answered.
+
+    Raises:
+        JudgeError: If the judge cannot be used.
+        HarnessError: If it is gone, or the run cannot be written.
+    """
+    return asyncio.run(_judge_all(run, answered, judge, screen, name=name, fresh=fresh, retry=retry_unscored))
+
+
+async def _judge_all(
+    run: Run,
+    answered: Sequence[Answered],
+    judge: "Judge",
+    screen: Screen,
+    *,
+    name: str | None,
+    fresh: bool,
+    retry: bool,
+) -> list[Evaluation]:
+    made = []
+    try:
+        for warning in await judge.check():
+            screen.warn(warning)
+        for one in answered:
+            label = f"{name or judge.name} judges {one.checkpoint.name}, {one.data.name}"
+            with screen.progress(label, "verdicts") as advance:
+                evaluation = await judge_responses(
+                    run,
+                    one.checkpoint,
+                    one.data,
+                    one.evaluation,
+                    judge,
+                    fresh=fresh,
+                    retry_unscored=retry,
+                    name=name,
+                    progress=advance,
+                )
+            made.append(evaluation)
+    finally:
+        await judge.close()
+    return made
+
+
+def benchmark_all(
+    run: Run,
+    targets: Sequence[Target],
+    suites: Sequence[Suite],
+    settings: BenchmarkSettings,
+    screen: Screen,
+    *,
+    fresh: bool = False,
+) -> list[Evaluation]:
+    """Run every suite on every checkpoint that has not been run on it yet."""
+    made = []
+    for target in targets:
+        for suite in suites:
+            with screen.progress(f"{target.record.name} takes {suite.name}", "requests") as advance:
+                evaluation = run_benchmark(run, target, suite, settings, fresh=fresh, progress=advance)
+            for note in evaluation.notes:
+                screen.say(f"{target.record.name}, {suite.name}: {note}")
+            made.append(evaluation)
+    return made
+
+
+def one_target(targets: Sequence[Target], flag: str) -> Target:
+    """The only one of the targets.
+
+    Raises:
+        FinetuneError: If the reference stood for several, or for an endpoint.
+    """
+    if len(targets) != 1:
+        names = ", ".join(t.record.name for t in targets)
+        raise FinetuneError(f"{flag}: wanted one checkpoint, found {len(targets)} ({names}); name one of them")
+    if targets[0].folder is None:
+        raise FinetuneError(f"{flag}: wanted a model folder or hub name, found the endpoint {targets[0].record.name}")
+    return targets[0]
