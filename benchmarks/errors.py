@@ -1,0 +1,19 @@
+"""The one exception a user of this package meets, and the sentence for a name it does not know."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BenchmarkError(Exception):
+    """A mistake the user can mend. Its text is one line: what was wanted, what came, the way out."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, see: str = "") -> BenchmarkError:
+    """An error that names the nearest known names, else all of them if they are few, else where to look (`see`)."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    else:
+        hint = f"known: {', '.join(names)}" if len(names) <= 60 else see or f"{len(names)} others are known"
+    return BenchmarkError(f"unknown {kind} {name!r}: {hint}")

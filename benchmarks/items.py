@@ -1,0 +1,188 @@
+"""What a benchmark recorded of one item, read from what lm-eval logged."""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from numbers import Real
+from typing import Any
+
+Task = Any  # lm_eval.api.task.Task
+Sample = dict[str, Any]  # one document under one filter, as lm_eval.evaluate logs it
+
+# What lm-eval keeps of these per document is a log-likelihood; one document's own value is meant here.
+_PERPLEXITIES = {"perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """One document of one task.
+
+    Attributes:
+        task: lm-eval's name of the task.
+        subject: The cluster the item belongs to: for MMLU the subject, elsewhere the task's short name.
+        item_id: The document's own `id`, else a hash of the document and its occurrence number in the task.
+            Unique within the task.
+        doc_index: Place in the task's split, from 0.
+        prediction: The choice with the largest log-likelihood; the text left by the task's first filter;
+            None where nothing is chosen or written.
+        expected: The right answer; several when any of them counts; None when the data do not tell.
+        choices: What there was to choose from.
+        loglikelihoods: Of each choice, or of the one continuation or text, in nats; None for written answers.
+        response: What the model wrote, before filters; None where it wrote nothing.
+        metrics: Value of each metric on this item, named as in the aggregate. Metrics that exist only over
+            many items (F1, Matthews correlation) are not here.
+        higher_is_better: Of each of these metrics.
+        truncated: Whether the prompt was cut to fit the model; None when the model does not tell.
+        prompt_hash: Hash of the first request's prompt.
+    """
+
+    task: str
+    subject: str
+    item_id: str
+    doc_index: int
+    prediction: str | None
+    expected: str | list[str] | None
+    choices: list[str] | None
+    loglikelihoods: list[float] | None
+    response: str | None
+    metrics: dict[str, float]
+    higher_is_better: dict[str, bool]
+    truncated: bool | None
+    prompt_hash: str
+
+
+def item_results(
+    task: Task, samples: Iterable[Sample], was_truncated: Callable[[str], bool] | None = None
+) -> Iterator[ItemResult]:
+    """The items of a task, in the order of its documents.
+
+    Args:
+        task: The task that was run.
+        samples: What was logged of it, one for each document and filter.
+        was_truncated: Whether the model cut this prompt.
+    """
+    seen: Counter[str] = Counter()
+    # A stable sort: filters of one document keep their order.
+    for _, same in groupby(sorted(samples, key=_doc_id), key=_doc_id):
+        yield _item(task, list(same), seen, was_truncated)
+
+
+def metric_name(metric: str, filter_name: str) -> str:
+    """lm-eval's "metric,filter", without the filter where there is none."""
+    return metric if filter_name == "none" else f"{metric},{filter_name}"
+
+
+def _doc_id(sample: Sample) -> int:
+    return int(sample["doc_id"])
+
+
+def _item(
+    task: Task, samples: list[Sample], seen: Counter[str], was_truncated: Callable[[str], bool] | None
+) -> ItemResult:
+    first = samples[0]
+    doc, contexts = first["doc"], [arguments[0] for arguments in first["arguments"]]
+    choices = _choices(task, doc)
+    scores = _loglikelihoods(first, choices)
+    metrics, higher = _metrics(task, samples)
+    return ItemResult(
+        task=task.task_name,
+        subject=_subject(task, doc),
+        item_id=_item_id(doc, seen),
+        doc_index=first["doc_id"],
+        prediction=_prediction(first, choices, scores),
+        expected=_expected(task, first, choices),
+        choices=choices,
+        loglikelihoods=scores,
+        response=None if scores is not None else str(first["resps"][0][0]),
+        metrics=metrics,
+        higher_is_better=higher,
+        truncated=None if was_truncated is None else any(map(was_truncated, contexts)),
+        prompt_hash=_digest(contexts[0]),
+    )
+
+
+def _subject(task: Task, doc: Any) -> str:
+    if isinstance(doc, dict) and isinstance(doc.get("subject"), str) and doc["subject"]:
+        return str(doc["subject"])
+    return str(getattr(task.config, "task_alias", None) or task.task_name)
+
+
+def _item_id(doc: Any, seen: Counter[str]) -> str:
+    """As a data set's entries are named: a user's own id stands as it is, a hash says which occurrence it is."""
+    own = doc.get("id") if isinstance(doc, dict) else None
+    named = own not in (None, "")
+    name = str(own) if named else _digest(doc)[:12]
+    seen[name] += 1
+    number = seen[name] - 1
+    return name if named and not number else f"{name}-{number}"
+
+
+def _digest(value: Any) -> str:
+    canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _choices(task: Task, doc: Any) -> list[str] | None:
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return None
+    return [str(choice) for choice in task.doc_to_choice(doc)]
+
+
+def _loglikelihoods(sample: Sample, choices: list[str] | None) -> list[float] | None:
+    """The first answer to each request, where answers are (log-likelihood, greedy) pairs or numbers."""
+    answers = [responses[0] for responses in sample["resps"]]
+    if any(isinstance(answer, str) for answer in answers):
+        return None
+    scores = [float(answer[0] if isinstance(answer, tuple | list) else answer) for answer in answers]
+    # Mutual-information tasks ask for each choice without its context as well, behind the others.
+    return scores[: len(choices)] if choices else scores
+
+
+def _prediction(sample: Sample, choices: list[str] | None, scores: list[float] | None) -> str | None:
+    if choices and scores:
+        return choices[max(range(len(choices)), key=scores.__getitem__)]
+    filtered = sample["filtered_resps"][0] if sample["filtered_resps"] else None
+    return str(filtered) if scores is None and filtered is not None else None
+
+
+def _expected(task: Task, sample: Sample, choices: list[str] | None) -> str | list[str] | None:
+    # Where the contexts are the choices (Winogrande), the text field holds which of them is right.
+    target = task.doc_to_text(sample["doc"]) if getattr(task, "multiple_input", 0) else sample["target"]
+    several = isinstance(target, list | tuple)
+    named = [_answer(one, choices) for one in (target if several else [target])]
+    told = [one for one in named if one is not None]
+    return told if several else (told[0] if told else None)
+
+
+def _answer(target: Any, choices: list[str] | None) -> str | None:
+    if choices and isinstance(target, int) and not isinstance(target, bool):
+        return choices[target] if 0 <= target < len(choices) else None
+    return None if target is None else str(target)
+
+
+def _metrics(task: Task, samples: list[Sample]) -> tuple[dict[str, float], dict[str, bool]]:
+    values: dict[str, float] = {}
+    better: dict[str, bool] = {}
+    for sample in samples:
+        for metric in sample["metrics"]:
+            value = _own_value(task, metric, sample[metric])
+            if value is not None:
+                name = metric_name(metric, sample["filter"])
+                values[name] = value
+                better[name] = bool(task.higher_is_better().get(metric, True))
+    return values, better
+
+
+def _own_value(task: Task, metric: str, raw: Any) -> float | None:
+    """The metric on one item alone, or None when that means nothing."""
+    if metric in _PERPLEXITIES:
+        try:
+            raw = task.aggregation()[metric]([raw])
+        except (OverflowError, ZeroDivisionError):  # hopeless or empty text
+            return None
+    # numpy's numbers, and True and False, are numbers too.
+    return float(raw) if isinstance(raw, Real) and math.isfinite(raw) else None

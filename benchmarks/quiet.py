@@ -1,0 +1,37 @@
+"""Silence for the libraries below: their log lines, warnings and progress bars are not the user's table."""
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+_LOGGERS = ("lm_eval", "datasets", "huggingface_hub")
+
+
+def _no_bar(iterable: Iterable[object], **_: object) -> Iterable[object]:
+    return iterable
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No chatter from lm-eval, datasets and the hub client while the block runs; errors still raise."""
+    import datasets
+    import lm_eval.api.task as task_module
+
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    bar, bars_off = task_module.tqdm, datasets.are_progress_bars_disabled()
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    datasets.disable_progress_bars()
+    # lm-eval draws its bar unconditionally, and redirecting stderr would hide our own progress with it.
+    task_module.tqdm = _no_bar
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        task_module.tqdm = bar
+        if not bars_off:
+            datasets.enable_progress_bars()
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,221 @@
+"""Run lm-eval tasks on any lm-eval model: scores as lm-eval reports them, and every item."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from statistics import fmean
+from typing import Any
+
+from benchmarks.catalog import Manager
+from benchmarks.errors import BenchmarkError
+from benchmarks.items import ItemResult, item_results, metric_name
+from benchmarks.loading import Loaded, Task, TaskSpec, load_specs
+from benchmarks.quiet import quiet
+
+__all__ = ["BenchmarkError", "BenchmarkResult", "ItemResult", "TaskScore", "run_tasks"]
+
+# lm-eval's own: random, numpy, torch, few-shot sampling.
+_USUAL_SEEDS = (0, 1234, 1234, 1234)
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """A task or group as lm-eval scored it.
+
+    Attributes:
+        name: lm-eval's name.
+        alias: The short name lm-eval prints.
+        members: Tasks and groups directly in this group; empty for a task.
+        metrics: Aggregate of each metric, the filter in the name where there is one.
+        higher_is_better: Of each metric.
+        version: Of the task's protocol.
+        shots: Examples in the prompt; None for a group whose members differ.
+        n_items: Items scored.
+        n_truncated: Of these, prompts cut to fit the model; None when the model does not tell.
+        chance: Accuracy of guessing, the mean of 1 / number of choices; None where nothing is chosen.
+    """
+
+    name: str
+    alias: str
+    members: tuple[str, ...]
+    metrics: dict[str, float]
+    higher_is_better: dict[str, bool]
+    version: str
+    shots: int | None
+    n_items: int
+    n_truncated: int | None
+    chance: float | None
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """What one call of `run_tasks` found.
+
+    Attributes:
+        tasks: By name, in the order they were run.
+        groups: By name; those without an aggregate of their own included.
+        n_items: Items scored.
+        n_truncated: Prompts cut to fit the model; None when the model does not tell.
+        limit: Items of each task at most, or None.
+        lm_eval_version: Of the package that made the prompts and metrics.
+    """
+
+    tasks: dict[str, TaskScore]
+    groups: dict[str, TaskScore]
+    n_items: int
+    n_truncated: int | None
+    limit: int | None
+    lm_eval_version: str
+
+
+def run_tasks(
+    lm: Any,
+    tasks: Sequence[TaskSpec],
+    *,
+    shots: int | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    on_item: Callable[[ItemResult], None] | None = None,
+    manager: Manager | None = None,
+) -> BenchmarkResult:
+    """Run tasks.
+
+    Args:
+        lm: An `lm_eval.api.model.LM`. If it has `was_truncated(context)`, truncation is reported.
+        tasks: See `TaskSpec`.
+        shots: Examples in the prompt; each task's own number when not given. A task that fixes 0 keeps it.
+        limit: The first so many items of each task.
+        seed: Of few-shot sampling and of tasks that shuffle; lm-eval's usual ones when not given.
+        on_item: Called with every item, once all are answered.
+        manager: See `benchmarks.catalog.task_manager`; built when tasks are given by name.
+
+    Raises:
+        BenchmarkError: If a task is unknown or cannot be loaded, or settings do not fit it.
+    """
+    _check(shots, limit)
+    seeds = _USUAL_SEEDS if seed is None else (seed,) * 4
+    with quiet(), _seeded(seeds):
+        loaded = load_specs(tasks, manager)
+        for task in loaded["tasks"].values():
+            _prepare(task, shots, seeds[3])
+        evaluated = _evaluate(lm, loaded, limit)
+        was_truncated = getattr(lm, "was_truncated", None)
+        items = {
+            name: list(item_results(loaded["tasks"][name], samples, was_truncated))
+            for name, samples in evaluated["samples"].items()
+        }
+    for item in (item for own in items.values() for item in own):
+        if on_item:
+            on_item(item)
+    return _result(evaluated, loaded, items, limit)
+
+
+def _check(shots: int | None, limit: int | None) -> None:
+    if shots is not None and shots < 0:
+        raise BenchmarkError(f"--shots {shots}: wanted 0 or more examples")
+    if limit is not None and limit < 1:
+        raise BenchmarkError(f"--limit {limit}: wanted at least 1 item of each task")
+
+
+@contextmanager
+def _seeded(seeds: tuple[int, int, int, int]) -> Iterator[None]:
+    """The global generators that tasks draw from, seeded as lm-eval does, and put back afterwards."""
+    import numpy as np
+    import torch
+
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seeds[0])
+    np.random.seed(seeds[1])
+    torch.manual_seed(seeds[2])
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
+
+
+def _prepare(task: Task, shots: int | None, seed: int) -> None:
+    """Set number and seed of the examples, as lm-eval's `simple_evaluate` does."""
+    fixed = task.get_config("num_fewshot")
+    if shots is not None and fixed != 0:
+        task.set_config("num_fewshot", shots)
+    task.set_fewshot_seed(seed)
+    wanted = task.get_config("num_fewshot")
+    sampler = getattr(task, "sampler", None)
+    if wanted and sampler is not None and len(sampler.df) < wanted:
+        raise BenchmarkError(
+            f"task {task.task_name}: {wanted} shots wanted, its examples are only {len(sampler.df)}; "
+            f"take --shots {len(sampler.df)} or add examples"
+        )
+
+
+def _evaluate(lm: Any, loaded: Loaded, limit: int | None) -> dict[str, Any]:
+    from lm_eval.evaluator import evaluate
+
+    for name, task in loaded["tasks"].items():
+        if getattr(task, "UNSAFE_CODE", False):
+            raise BenchmarkError(f"task {name} runs code that the model writes, which is not done here; leave it out")
+        if getattr(task, "MULTIMODAL", False) and not getattr(lm, "MULTIMODAL", False):
+            raise BenchmarkError(f"task {name} has images or sound, this model reads text only; leave it out")
+    # Not `simple_evaluate`: it asks git, pip and the system about themselves for seconds.
+    evaluated: dict[str, Any] = evaluate(lm, loaded, limit=limit, bootstrap_iters=0, log_samples=True)
+    return evaluated
+
+
+def _result(
+    evaluated: Mapping[str, Any], loaded: Loaded, items: Mapping[str, list[ItemResult]], limit: int | None
+) -> BenchmarkResult:
+    groups = loaded.get("groups", {})
+    of_group = {
+        name: [item for task in group.get_all_tasks() for item in items[task.task_name]]
+        for name, group in groups.items()
+    }
+    everything = [item for own in items.values() for item in own]
+    return BenchmarkResult(
+        tasks={name: _score(name, evaluated, own) for name, own in items.items()},
+        groups={name: _score(name, evaluated, own) for name, own in of_group.items()},
+        n_items=len(everything),
+        n_truncated=_n_truncated(everything),
+        limit=limit,
+        lm_eval_version=version("lm_eval"),
+    )
+
+
+def _score(name: str, evaluated: Mapping[str, Any], items: Sequence[ItemResult]) -> TaskScore:
+    reported = evaluated["results"].get(name, {})
+    better = evaluated["higher_is_better"].get(name, {})
+    metrics: dict[str, float] = {}
+    higher: dict[str, bool] = {}
+    for key, value in reported.items():
+        metric, comma, filter_name = key.partition(",")
+        if comma and not metric.endswith("_stderr") and isinstance(value, int | float):
+            metrics[metric_name(metric, filter_name)] = float(value)
+            higher[metric_name(metric, filter_name)] = bool(better.get(metric, True))
+    # lm-eval says it of a group only where its direct members are tasks.
+    shots = {evaluated["n-shot"].get(task) for task in {item.task for item in items}}
+    return TaskScore(
+        name=name,
+        alias=str(reported.get("alias") or name).strip(" -"),
+        members=tuple(evaluated["group_subtasks"].get(name, ())),
+        metrics=metrics,
+        higher_is_better=higher,
+        version=str(evaluated["versions"].get(name, "")),
+        shots=shots.pop() if len(shots) == 1 else None,
+        n_items=len(items),
+        n_truncated=_n_truncated(items),
+        chance=_chance(items),
+    )
+
+
+def _n_truncated(items: Sequence[ItemResult]) -> int | None:
+    told = [item.truncated for item in items if item.truncated is not None]
+    return sum(told) if told else None
+
+
+def _chance(items: Sequence[ItemResult]) -> float | None:
+    if not items or any(not item.choices for item in items):
+        return None
+    return fmean(1 / len(item.choices or [""]) for item in items)

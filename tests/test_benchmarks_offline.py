@@ -1,0 +1,243 @@
+"""MMLU's CSV layout, tasks on local files, and what is said when they are not as wanted."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.catalog import list_tasks, matching, resolve
+from benchmarks.errors import BenchmarkError
+from benchmarks.offline import local_task, read_subjects
+from benchmarks.presets import quiz_tasks
+from benchmarks.run import run_tasks
+from tests.test_benchmarks_run import LongestWins, write_csv
+
+Manager = Any
+
+
+@pytest.fixture(scope="module")
+def manager() -> Manager:
+    """Some of lm-eval's own task files: all of them would take 5 s."""
+    from lm_eval import tasks
+
+    from benchmarks.quiet import quiet
+
+    own = Path(tasks.__file__).parent
+    with quiet():
+        paths = [str(own / folder) for folder in ("gsm8k", "glue/rte", "mmlu/default", "wikitext", "winogrande")]
+        return tasks.TaskManager(include_path=paths, include_defaults=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_csv(tmp_path, "birds", dev=2, test=3)
+    write_csv(tmp_path, "high_tides", dev=2, test=1)
+    return tmp_path
+
+
+def test_subjects_are_those_found(folder: Path) -> None:
+    docs = read_subjects(folder)
+    assert list(docs) == ["birds", "high_tides"]
+    assert [len(docs["birds"][split]) for split in ("dev", "test")] == [2, 3]
+    assert docs["birds"]["test"][0] == {
+        "question": 'test 0 of birds, "quoted"\nand broken?',
+        "subject": "birds",
+        "choices": ["a0", "b0", "c0, too", "d0"],
+        "answer": 0,
+    }
+    assert list(read_subjects(folder, ["high_tides"])) == ["high_tides"]
+
+
+def test_a_byte_order_mark_and_blank_lines_are_no_content(folder: Path) -> None:
+    (folder / "test" / "birds_test.csv").write_text("\ufeffq,1,2,3,4,B\n\n\nr,1,2,3,4,C \n", "utf-8")
+    assert [(doc["question"], doc["answer"]) for doc in read_subjects(folder)["birds"]["test"]] == [("q", 1), ("r", 2)]
+
+
+def _break_row(row: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / "test" / "birds_test.csv"
+        path.write_text(path.read_text("utf-8") + row, "utf-8")
+
+    return damage
+
+
+def _remove_dev(folder: Path) -> None:
+    for path in (folder / "dev").iterdir():
+        path.unlink()
+    (folder / "dev").rmdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_break_row("q,a,b,c,A\n"), r"birds_test\.csv, line 7: wanted 6 columns .* found 5"),
+        (_break_row("q,a,b,c,d,E\n"), r"birds_test\.csv, line 7: wanted a letter from A to D in column 6, found 'E'"),
+        (_break_row("q,a,b,c,d,AB\n"), r"line 7: .*found 'AB'"),
+        (_break_row("q,a,b,c,d,\n"), r"line 7: .*found ''"),
+        (_break_row('"q,a,b,c,d,A\n'), r"birds_test\.csv is not CSV: .* line 7"),
+        (lambda folder: (folder / "dev" / "birds_dev.csv").unlink(), r"subject birds: wanted .*birds_dev\.csv"),
+        (lambda folder: (folder / "dev" / "birds_dev.csv").write_text(""), r"birds_dev\.csv holds no questions"),
+        (lambda folder: (folder / "dev" / "birds_dev.csv").write_bytes(b"\xff"), r"birds_dev\.csv is not UTF-8"),
+        (_remove_dev, r"there is no folder .*dev"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(folder: Path, damage: Callable[[Path], None], said: str) -> None:
+    damage(folder)
+    with pytest.raises(BenchmarkError, match=said) as error:
+        read_subjects(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_that_is_not_there_or_empty(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match=r"SUBJECT_dev\.csv .*nowhere is not there"):
+        read_subjects(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BenchmarkError, match="is a file"):
+        read_subjects(tmp_path / "file")
+    for split in ("dev", "test"):
+        (tmp_path / split).mkdir()
+    with pytest.raises(BenchmarkError, match=r"holds no \*_test\.csv"):
+        read_subjects(tmp_path)
+
+
+def test_an_unknown_subject_gets_the_nearest_names(folder: Path) -> None:
+    with pytest.raises(BenchmarkError, match=r"unknown subject .*'bird': did you mean birds\?"):
+        read_subjects(folder, ["bird"])
+    with pytest.raises(BenchmarkError, match="known: birds, high_tides"):
+        read_subjects(folder, ["xyzzy"])
+    with pytest.raises(BenchmarkError, match="--subjects is empty"):
+        read_subjects(folder, [])
+
+
+def test_nothing_is_left_in_the_users_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    before = _files(Path.home() / ".cache" / "huggingface")
+    run_tasks(LongestWins(), quiz_tasks(folder), shots=1)
+    assert not cache.exists()
+    assert _files(Path.home() / ".cache" / "huggingface") == before
+
+
+def _files(folder: Path) -> set[str]:
+    return {os.path.join(path, name) for path, _, names in os.walk(folder) for name in names}
+
+
+def test_a_generated_task_on_local_files(tmp_path: Path, manager: Manager) -> None:
+    _jsonl(tmp_path / "train.jsonl", [{"question": f"{n}+1?", "answer": f"so #### {n + 1}"} for n in range(8)])
+    _jsonl(tmp_path / "test.jsonl", [{"question": f"{n}+2?", "answer": f"so #### {n + 2}"} for n in range(3)])
+    items: list[Any] = []
+    task = local_task("gsm8k", tmp_path, manager)
+    result = run_tasks(Echo("it is #### 3"), [task], shots=2, on_item=items.append)
+    assert result.tasks["gsm8k"].metrics["exact_match,strict-match"] == pytest.approx(1 / 3)
+    assert [item.prediction for item in items] == ["3", "3", "3"]
+    assert [item.metrics["exact_match,strict-match"] for item in items] == [0.0, 1.0, 0.0]
+    assert items[0].response == "it is #### 3"
+    assert result.tasks["gsm8k"].shots == 2
+    assert result.tasks["gsm8k"].chance is None
+    again: list[Any] = []
+    assert run_tasks(Echo("it is #### 3"), [task], shots=2, on_item=again.append) == result
+    assert again == items  # a loaded task serves one checkpoint after the other
+
+
+def test_a_multiple_choice_task_on_parquet(tmp_path: Path, manager: Manager) -> None:
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    features = Features(
+        {"sentence1": Value("string"), "sentence2": Value("string"), "label": ClassLabel(names=["entailment", "not"])}
+    )
+    rows = [{"sentence1": f"s{n}", "sentence2": "t", "label": n % 2} for n in range(4)]
+    Dataset.from_list(rows, features=features).to_parquet(tmp_path / "validation.parquet")
+    # rte names a training split too; without shots its absence does not matter.
+    result = run_tasks(LongestWins(), [local_task("rte", tmp_path, manager)])
+    assert result.n_items == 4
+    assert result.tasks["rte"].metrics["acc"] == 0.5
+    assert result.tasks["rte"].chance == 0.5
+    with pytest.raises(BenchmarkError, match="task rte: 3 shots wanted, its examples are only 0"):
+        run_tasks(LongestWins(), [local_task("rte", tmp_path, manager)], shots=3)
+
+
+def test_contexts_that_are_the_choices(tmp_path: Path, manager: Manager) -> None:
+    rows = [{"sentence": "The cat saw the _ run.", "option1": "dog", "option2": "elephant", "answer": "2"}]
+    _jsonl(tmp_path / "validation.jsonl", rows)
+    items: list[Any] = []
+    run_tasks(LongestWins(), [local_task("winogrande", tmp_path, manager)], on_item=items.append)
+    assert items[0].expected == items[0].choices[1]
+    assert "elephant" in items[0].choices[1]
+
+
+def test_a_rolling_task_on_local_files(tmp_path: Path, manager: Manager) -> None:
+    _jsonl(tmp_path / "test.jsonl", [{"page": "two words"}, {"page": "three more words"}])
+    items: list[Any] = []
+    result = run_tasks(LongestWins(), [local_task("wikitext", tmp_path, manager)], on_item=items.append)
+    score = result.tasks["wikitext"]
+    assert score.metrics["bits_per_byte"] > 0
+    assert not score.higher_is_better["bits_per_byte"]
+    assert len(items[0].loglikelihoods) == 1
+    assert items[0].metrics["bits_per_byte"] > 0
+    # Over texts of n bytes the total is the mean of the items weighted by n: it lies between them.
+    low, high = sorted(item.metrics["bits_per_byte"] for item in items)
+    assert low <= score.metrics["bits_per_byte"] <= high
+
+
+def test_missing_splits_groups_and_bad_files_are_said(tmp_path: Path, manager: Manager) -> None:
+    with pytest.raises(BenchmarkError, match="wanted a folder of split files"):
+        local_task("gsm8k", tmp_path / "nowhere", manager)
+    with pytest.raises(BenchmarkError, match=r"scored on 'test', wanted .*test\.jsonl .*found no such files"):
+        local_task("gsm8k", tmp_path, manager)
+    with pytest.raises(BenchmarkError, match="wanted one task that reads a data set, but it is group"):
+        local_task("mmlu_stem", tmp_path, manager)
+    with pytest.raises(BenchmarkError, match=r"unknown task 'gsm8': did you mean .*gsm8k"):
+        local_task("gsm8", tmp_path, manager)
+    (tmp_path / "test.jsonl").write_text('{"question": "q", "answer": "1"}\n{"question": \n')
+    with pytest.raises(BenchmarkError, match=r"test\.jsonl is not JSON: .* at line 2, column 14"):
+        local_task("gsm8k", tmp_path, manager)
+    (tmp_path / "test.jsonl").write_text("")
+    with pytest.raises(BenchmarkError, match=r"test\.jsonl is empty"):
+        local_task("gsm8k", tmp_path, manager)
+    (tmp_path / "test.jsonl").unlink()
+    (tmp_path / "test.parquet").write_text("no parquet")
+    with pytest.raises(BenchmarkError, match=r"test\.parquet is not parquet"):
+        local_task("gsm8k", tmp_path, manager)
+    (tmp_path / "test.parquet").unlink()
+    _jsonl(tmp_path / "test.jsonl", [{"other": "field"}])
+    with pytest.raises(BenchmarkError, match="task gsm8k cannot be loaded: UndefinedError: 'question' is undefined"):
+        local_task("gsm8k", tmp_path, manager)
+
+
+def test_names_by_part_and_by_glob(manager: Manager) -> None:
+    found = {each.name: each for each in list_tasks("ANATOMY", manager)}
+    assert list(found) == ["mmlu_anatomy"]
+    assert (found["mmlu_anatomy"].kind, found["mmlu_anatomy"].output_type) == ("task", "multiple_choice")
+    kinds = {each.name: each.kind for each in list_tasks("mmlu_stem*", manager)}
+    assert kinds == {"mmlu_stem": "group", "mmlu_stem_tasks": "tag"}
+    assert len(list_tasks(None, manager)) > 60
+    assert list_tasks("no such task", manager) == []
+    assert matching("mmlu_*_tasks", ["mmlu_other_tasks", "xmmlu_a_tasks"]) == ["mmlu_other_tasks"]
+
+
+def test_names_that_stand_for_nothing(manager: Manager) -> None:
+    assert resolve(["rte", "gsm8k", "rte"], manager) == ["rte", "gsm8k"]
+    with pytest.raises(BenchmarkError, match=r"unknown task 'mmlu_anatomie': did you mean mmlu_anatomy"):
+        resolve(["mmlu_anatomie"], manager)
+    with pytest.raises(BenchmarkError, match=r"unknown task 'qqq\*'.*ift-eval tasks PATTERN"):
+        resolve(["qqq*"], manager)
+
+
+def _jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
+class Echo(LongestWins):
+    """Writes one and the same answer."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.text = text
+
+    def generate_until(self, requests: list[Any]) -> list[str]:
+        return [self.text] * len(requests)

@@ -1,0 +1,120 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from finetune.checkpoint import Checkpoint, save_checkpoint
+from finetune.errors import FinetuneError
+from finetune.generate import Generated, Sampling, fit_prompt, generate
+from tests.conftest import tiny_model
+
+
+def prompts_of(checkpoint: Checkpoint, n: int) -> list[list[int]]:
+    torch.manual_seed(5)
+    lengths = torch.randint(1, 40, (n,)).tolist()
+    return [torch.randint(0, checkpoint.tokenizer.vocab_size, (length,)).tolist() for length in lengths]
+
+
+def answers(checkpoint: Checkpoint, prompts: list[list[int]], sampling: Sampling, batch_size: int) -> list[Generated]:
+    stops = frozenset({checkpoint.tokenizer.end_of_text})
+    found = dict(generate(checkpoint.model, prompts, sampling, stop_tokens=stops, batch_size=batch_size))
+    return [found[i] for i in range(len(prompts))]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_greedy_equals_transformers_generate(tiny: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c", tiny)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "c").eval()
+    prompts = prompts_of(tiny, 6)
+    ours = answers(tiny, prompts, Sampling(max_new_tokens=20), 6)
+    for prompt, answer in zip(prompts, ours, strict=True):
+        whole = theirs.generate(torch.tensor([prompt]), max_new_tokens=20, do_sample=False, pad_token_id=0)
+        wanted = whole[0, len(prompt) :].tolist()
+        end = tiny.tokenizer.end_of_text
+        assert answer.tokens == (wanted[: wanted.index(end)] if end in wanted else wanted)
+
+
+@pytest.mark.parametrize(
+    "sampling", [Sampling(max_new_tokens=16), Sampling(max_new_tokens=16, temperature=0.9, top_k=30)]
+)
+def test_answers_do_not_depend_on_the_batch(tiny: Checkpoint, sampling: Sampling) -> None:
+    prompts = prompts_of(tiny, 9)
+    assert (
+        answers(tiny, prompts, sampling, 1)
+        == answers(tiny, prompts, sampling, 4)
+        == answers(tiny, prompts, sampling, 9)
+    )
+
+
+def test_end_of_text_ends_an_answer_and_is_left_out(tiny: Checkpoint) -> None:
+    prompt = prompts_of(tiny, 1)[0]
+    (free,) = answers(tiny, [prompt], Sampling(max_new_tokens=10), 1)
+    stop = free.tokens[4]
+    ((_, stopped),) = generate(tiny.model, [prompt], Sampling(max_new_tokens=10), stop_tokens=frozenset({stop}))
+    assert stopped == Generated(free.tokens[: free.tokens.index(stop)], "stop")
+
+
+def test_callers_own_end(tiny: Checkpoint) -> None:
+    prompt = prompts_of(tiny, 1)[0]
+    stops = frozenset({tiny.tokenizer.end_of_text})
+    ((_, made),) = generate(
+        tiny.model, [prompt], Sampling(max_new_tokens=10), stop_tokens=stops, finished=lambda tokens: len(tokens) == 3
+    )
+    assert (len(made.tokens), made.stop_reason) == (3, "stop")
+
+
+def test_the_context_is_an_end_too(tiny: Checkpoint) -> None:
+    room = 5
+    length = tiny.model.config.context_length
+    torch.manual_seed(1)
+    prompt = torch.randint(0, 300, (length - room,)).tolist()
+    ((_, made),) = generate(tiny.model, [prompt], Sampling(max_new_tokens=50), stop_tokens=frozenset())
+    assert (len(made.tokens), made.stop_reason) == (room, "context")
+
+
+def test_sampling_follows_the_models_probabilities(tiny: Checkpoint) -> None:
+    prompt = [1, 2, 3]
+    model = tiny_model(tiny.tokenizer, scale=1.5)
+    with torch.no_grad():
+        wanted = (model(torch.tensor([prompt]))[0, -1] / 0.7).softmax(-1)
+    draws = 4000
+    made = generate(
+        model, [prompt] * draws, Sampling(max_new_tokens=1, temperature=0.7), stop_tokens=frozenset(), batch_size=1000
+    )
+    counts = Counter(answer.tokens[0] for _, answer in made)
+    likely = wanted.topk(5).indices.tolist()
+    for token in likely:
+        p = float(wanted[token])
+        assert abs(counts[token] / draws - p) < 5 * (p * (1 - p) / draws) ** 0.5
+
+
+def test_top_k_and_top_p_leave_the_rest_out(tiny: Checkpoint) -> None:
+    prompt = [1, 2, 3]
+    with torch.no_grad():
+        chances = tiny.model(torch.tensor([prompt]))[0, -1].softmax(-1)
+    ordered = chances.sort(descending=True)
+    k_best = set(ordered.indices[:3].tolist())
+    needed = int((ordered.values.cumsum(0) < 0.5).sum()) + 1
+    nucleus = set(ordered.indices[:needed].tolist())
+
+    def drawn(sampling: Sampling) -> set[int]:
+        made = generate(tiny.model, [prompt] * 300, sampling, stop_tokens=frozenset(), batch_size=300)
+        return {answer.tokens[0] for _, answer in made}
+
+    assert drawn(Sampling(max_new_tokens=1, temperature=1.0, top_k=3)) <= k_best
+    assert drawn(Sampling(max_new_tokens=1, temperature=1.0, top_p=0.5)) <= nucleus
+    assert drawn(Sampling(max_new_tokens=1, temperature=1.0, top_k=1)) == {int(ordered.indices[0])}
+
+
+def test_prompts_are_fitted_from_the_left() -> None:
+    assert fit_prompt(range(10), 20, 10) == (list(range(10)), False)
+    assert fit_prompt(range(18), 20, 5) == (list(range(3, 18)), True)
+    assert fit_prompt(range(18), 20, 500) == (list(range(8, 18)), True)
+
+
+@pytest.mark.parametrize("field", ["max_new_tokens", "top_k", "top_p"])
+def test_settings_out_of_range_name_the_flag(field: str) -> None:
+    with pytest.raises(FinetuneError, match="--" + field.replace("_", "-")):
+        Sampling(**{field: 0})
