@@ -150,6 +150,7 @@ def _run(
             recall=answered.get,
             record=lambda key, value: writer.append(AnsweredRequest(key=key, value=value), sync=False),
             progress=progress,
+            seed=settings.seed or 0,
         )
         result = run_tasks(
             lm,

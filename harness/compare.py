@@ -35,6 +35,7 @@ class Table(BaseModel):
         dataset: Label of the data set.
         role: What the data set is for.
         metric: Name of the metric.
+        baseline: Name of the checkpoint that the rows are compared with.
         rows: In training order.
         at_chance: Whether no checkpoint can be told from guessing; None where chance is unknown.
     """
@@ -44,6 +45,7 @@ class Table(BaseModel):
     dataset: str
     role: Role
     metric: str
+    baseline: str
     rows: list[Row]
     at_chance: bool | None = None
 
@@ -192,6 +194,7 @@ def _table(family: Family, names: Mapping[str, str], base: CheckpointRecord) -> 
         dataset=family.dataset,
         role=family.role,
         metric=family.metric,
+        baseline=names[baseline.checkpoint.slug],
         rows=rows,
         at_chance=at_chance,
     )

@@ -98,6 +98,7 @@ class Verdict(Record):
         raw: The judge's last reply as it came.
         messages: What it was sent, with a reminder of the format if there was one.
         calls: How many requests it took.
+        notes: What a reader of the score should know, such as a setting that the endpoint refused.
     """
 
     response: str
@@ -113,6 +114,7 @@ class Verdict(Record):
     raw: str = ""
     messages: JSON = None
     calls: int = 0
+    notes: list[str] = []
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     seconds: float = 0.0

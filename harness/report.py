@@ -22,7 +22,7 @@ def picture(report: Report, *, full: bool = False, after: Sequence[RenderableTyp
     parts: list[RenderableType] = [*_head(report)]
     for table in report.tables:
         if table.role == "test":
-            parts += ["", table_of(table, report, full=full), *_under(table)]
+            parts += [*([""] if parts else []), table_of(table, report, full=full), *_under(table)]
     if report.losses:
         parts += ["", *_lines(losses_lines(report.losses))]
     parts += [*_lines(_closing(report))]
@@ -71,7 +71,7 @@ def table_of(table: Table, report: Report, *, full: bool = False) -> RichTable:
     made.add_column("", no_wrap=True)
     made.add_column(f"{name}  (95 %)", justify="right", no_wrap=True)
     made.add_column("scored", justify="right", no_wrap=True)
-    made.add_column(f"vs {report.baseline}", justify="right", no_wrap=True)
+    made.add_column(f"vs {table.baseline}", justify="right", no_wrap=True)
     made.add_column("p adj", justify="right", no_wrap=True)
     made.add_column("+/-/=", justify="right", no_wrap=True)
     made.add_column("verdict", no_wrap=True)
@@ -150,8 +150,8 @@ def _moves(s: Summary) -> float:
 def losses_lines(losses: Losses) -> list[str]:
     """Validation loss at each checkpoint, and where it turned."""
     at = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.at.items() if loss is not None)
-    turned = f"turned at step {losses.turned}" if losses.turned is not None else f"still falling at step {losses.steps}"
-    return [f"validation loss {turned}" + (f":  {at}" if at else "")]
+    turned = f"turned at step {losses.turned}" if losses.turned is not None else "did not turn"
+    return [f"validation loss {turned} of {losses.steps}", *([f"  {at}"] if at else [])]
 
 
 def _closing(report: Report) -> Iterator[str]:

@@ -161,6 +161,7 @@ def _verdict(one: ToJudge, judgment: "Judgment", judge: "Judge", checkpoint: Che
         raw=judgment.raw,
         messages=list(judgment.messages),
         calls=judgment.calls,
+        notes=list(judgment.notes),
         prompt_tokens=judgment.prompt_tokens,
         output_tokens=judgment.output_tokens,
         seconds=judgment.seconds,

@@ -1,0 +1,112 @@
+"""Names of judges → judges. A new kind of judge is one builder and one line in `BUILDERS`."""
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from judges.address import hide_credentials, ollama_address, openai_address
+from judges.base import Judge, JudgeError
+from judges.calls import Patience
+from judges.llm import JudgeSettings, LLMJudge
+from judges.ollama_client import OllamaClient
+from judges.openai_client import OpenAIClient
+from judges.prompts import load_rubric
+from judges.scripted import ScriptedJudge, read_script
+from judges.simple import ReferenceJudge
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeOptions:
+    """What a judge is built with beside its reference; those without a model have no use for most of it."""
+
+    rubric: str = "correctness"
+    """Name of a rubric that the package ships."""
+    concurrency: int = 8
+    """The most calls in flight."""
+    settings: JudgeSettings = field(default_factory=JudgeSettings)
+    patience: Patience = field(default_factory=Patience)
+
+
+def judge_from_reference(reference: str, options: JudgeOptions | None = None) -> Judge:
+    """Build the judge that a reference names.
+
+    Args:
+        reference: `reference`, `scripted:FILE`, `openai:MODEL[@http://host:8000/v1]` or
+            `ollama:MODEL[@http://host:11434]`.
+        options: How it is asked.
+
+    Raises:
+        JudgeError: An unknown name (says the nearest), a missing part, or an address that cannot be used.
+    """
+    scheme, colon, rest = reference.partition(":")
+    builder = BUILDERS.get(scheme)
+    if builder is None:
+        raise JudgeError(_unknown(scheme, reference))
+    if (scheme == "reference") == bool(colon):
+        raise JudgeError(f"not a judge: {hide_credentials(reference)!r}; wanted {FORMS[scheme]}")
+    return builder(rest, options or JudgeOptions())
+
+
+def split_model(text: str, wanted: str) -> tuple[str, str | None]:
+    """`MODEL[@URL]` → model and URL, split at the last `@http`, since model names hold `/`, `:` and `@`.
+
+    Args:
+        text: What follows the scheme.
+        wanted: The form to name in an error.
+
+    Raises:
+        JudgeError: No model, or an address that does not start with http.
+    """
+    model, at, url = text, "", ""
+    if places := list(re.finditer(r"@(?=https?://)", text)):
+        model, at, url = text[: places[-1].start()], "@", text[places[-1].end() :]
+    if not model or "://" in model:
+        raise JudgeError(f"no model in {hide_credentials(text)!r}: wanted {wanted}")
+    if not at and (bare := re.search(r"@((?:localhost|[\w.-]+:\d+)\b.*)$", model)):
+        raise JudgeError(f"is {bare[1]} an address? Then write @http://{bare[1]}: wanted {wanted}")
+    return model, url or None
+
+
+def _reference(_: str, __: JudgeOptions) -> Judge:
+    return ReferenceJudge()
+
+
+def _scripted(file: str, options: JudgeOptions) -> Judge:
+    if not file:
+        raise JudgeError(f"no file: wanted {FORMS['scripted']}")
+    path = Path(file)
+    return ScriptedJudge(f"scripted-{path.stem}", read_script(path), load_rubric(options.rubric))
+
+
+def _openai(rest: str, options: JudgeOptions) -> Judge:
+    model, url = split_model(rest, FORMS["openai"])
+    client = OpenAIClient(model, openai_address(url), concurrency=options.concurrency, patience=options.patience)
+    return LLMJudge(client, load_rubric(options.rubric), options.settings)
+
+
+def _ollama(rest: str, options: JudgeOptions) -> Judge:
+    model, url = split_model(rest, FORMS["ollama"])
+    client = OllamaClient(model, ollama_address(url), concurrency=options.concurrency, patience=options.patience)
+    return LLMJudge(client, load_rubric(options.rubric), options.settings)
+
+
+BUILDERS: dict[str, Callable[[str, JudgeOptions], Judge]] = {
+    "reference": _reference,
+    "scripted": _scripted,
+    "openai": _openai,
+    "ollama": _ollama,
+}
+FORMS = {
+    "reference": "reference",
+    "scripted": "scripted:FILE",
+    "openai": "openai:MODEL[@http://host:8000/v1]",
+    "ollama": "ollama:MODEL[@http://host:11434]",
+}
+
+
+def _unknown(scheme: str, reference: str) -> str:
+    near = difflib.get_close_matches(scheme.lower(), BUILDERS, n=1)
+    hint = f"; did you mean {FORMS[near[0]]}?" if near else ""
+    return f"unknown judge {hide_credentials(reference)!r}: known are {', '.join(FORMS.values())}{hint}"

@@ -1,0 +1,165 @@
+"""What a client is: messages in, a reply out, or one of a few errors. Also used to collect answers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from judges.base import JSON, Message
+
+Finish = Literal["stop", "length", "refused", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What an endpoint answered."""
+
+    text: str
+    reasoning: str = ""
+    """Thinking that the endpoint keeps apart from the text."""
+    finish: Finish = "stop"
+    """`length`: cut off at `max_tokens`; `refused`: declined, or stopped by the endpoint's filter."""
+    refusal: str = ""
+    """The endpoint's own words where it reports a refusal apart from the text."""
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float = 0.0
+    """From sending to the complete reply, waits between retries included."""
+    served_model: str = ""
+    """The model that the endpoint says has answered."""
+    prompt_cut: bool = False
+    """Whether the endpoint left out a part of the prompt."""
+    notes: tuple[str, ...] = ()
+    """Settings that the endpoint refused and that were left out."""
+
+
+class CallError(Exception):
+    """A call that gave no reply. The text never holds a key."""
+
+    retryable = False
+    """Whether asking again may help."""
+    retry_after: float | None = None
+    """Seconds the endpoint asks to wait."""
+    seconds = 0.0
+    """Time spent on the call."""
+
+
+class CallConnectionError(CallError):
+    """No connection, or it broke before the reply was complete."""
+
+    retryable = True
+
+
+class CallTimeoutError(CallError):
+    """No complete reply within the time allowed.
+
+    Not asked again at once: a prompt that took too long takes as long again.
+    """
+
+
+class CallBodyError(CallError):
+    """A success status whose body is no chat completion."""
+
+    retryable = True
+
+
+class CallStatusError(CallError):
+    """The endpoint answered with an error status."""
+
+    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, body: str = "") -> None:
+        super().__init__(f"status {status}: {detail}" if detail else f"status {status}")
+        self.status = status
+        self.body = body
+        headers = headers or {}
+        self.retry_after = _seconds(headers.get("retry-after"))
+        # A spent quota answers 429 as well, but no wait of ours refills it.
+        spent = "insufficient_quota" in body or headers.get("x-should-retry") == "false"
+        self.retryable = (status in (408, 409, 425, 429) or status >= 500) and not spent
+
+
+class PromptTooLongError(CallStatusError):
+    """The prompt does not fit the model's context."""
+
+
+class Client(Protocol):
+    """One model at one endpoint. To be used within one event loop."""
+
+    @property
+    def model(self) -> str:
+        """The name by which the endpoint knows the model."""
+
+    @property
+    def concurrency(self) -> int:
+        """The most calls in flight; further ones wait for their turn."""
+
+    def identity(self) -> dict[str, JSON]:
+        """Address, model and whatever version the endpoint reveals; final once `check` has returned."""
+
+    async def check(self) -> list[str]:
+        """Find out whether the model is there; returns warnings, raises JudgeError."""
+
+    async def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        top_p: float | None = None,
+        seed: int | None = None,
+        schema: Mapping[str, JSON] | None = None,
+    ) -> Reply:
+        """Ask for the next message.
+
+        Args:
+            messages: The conversation so far.
+            max_tokens: The most tokens of the reply.
+            temperature: 0 for the likeliest reply.
+            top_p: Nucleus sampling; the endpoint's default when None.
+            seed: For endpoints that honour one.
+            schema: JSON schema of the reply, for endpoints that honour one.
+
+        Raises:
+            CallError: There is no reply, after bounded retries.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+def error_text(body: str, limit: int = 200) -> str:
+    """The message inside an error body, whatever its shape, on one line of at most `limit` characters."""
+    try:
+        message = _message_of(json.loads(body))
+    except (ValueError, RecursionError):
+        message = body
+    line = " ".join(message.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _message_of(body: Any) -> str:
+    """Shapes seen: `{"error": {"message": ...}}`, `{"error": "..."}`, `{"detail": ...}`, `{"message": ...}`."""
+    for key in ("error", "message", "detail", "msg"):
+        if isinstance(body, dict) and body.get(key):
+            return _message_of(body[key])
+    return body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+
+
+def as_count(value: Any) -> int | None:
+    """A token count from a reply's JSON, or None where it is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def as_text(value: Any) -> str:
+    """Text from a reply's JSON: a string, or the text parts of a list."""
+    if isinstance(value, list):
+        return "".join(as_text(part.get("text")) for part in value if isinstance(part, dict))
+    return value if isinstance(value, str) else ""
+
+
+def _seconds(value: str | None) -> float | None:
+    """`retry-after` in seconds; its other form, a date, is rare with these endpoints and read as absent."""
+    try:
+        seconds = float(value) if value else None
+    except ValueError:
+        return None
+    return seconds if seconds is not None and 0 <= seconds < float("inf") else None

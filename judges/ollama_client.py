@@ -1,0 +1,219 @@
+"""One model of an Ollama server, through Ollama's own API, so that the context is set and truncation is seen."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from judges.address import Address
+from judges.base import JSON, JudgeError, Message
+from judges.calls import Calls, Patience
+from judges.clients import (
+    CallBodyError,
+    CallConnectionError,
+    CallError,
+    CallStatusError,
+    CallTimeoutError,
+    PromptTooLongError,
+    Reply,
+    as_count,
+    as_text,
+    error_text,
+)
+from judges.served import not_served, served_name
+from judges.transport import connect, describe
+
+if TYPE_CHECKING:
+    import httpx2
+
+_SMALLEST_CONTEXT = 4096
+_BYTES_PER_TOKEN = 2
+"""Low on purpose: English has four, Chinese two to three; a context too large costs memory, one too small lies."""
+_TOKENS_PER_MESSAGE = 16
+_TOO_LONG = re.compile(r"context length|exceeds? .*context|input length", re.IGNORECASE)
+
+
+class OllamaClient:
+    """Talks to `/api/chat`.
+
+    Ollama cuts prompts longer than its context without a word, and its OpenAI-compatible API cannot set the
+    context. Here `num_ctx` is sized to the prompt, `truncate` and `shift` are switched off (servers from
+    mid-2025 on then answer with an error), and the counts of the reply show whether anything was cut.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        address: Address,
+        *,
+        concurrency: int = 4,
+        patience: Patience | None = None,
+        transport: "httpx2.AsyncBaseTransport | None" = None,
+    ) -> None:
+        self.model = model
+        self.address = address
+        self.concurrency = concurrency
+        self._patience = patience or Patience()
+        self._transport = transport
+        self._calls = Calls(concurrency, self._patience)
+        self._questions = Calls(1, self._patience.for_check())
+        self._http: httpx2.AsyncClient | None = None
+        self._digest: str | None = None
+        self._longest_context: int | None = None
+        self._context = _SMALLEST_CONTEXT
+        self._takes_schema = True
+
+    def identity(self) -> dict[str, JSON]:
+        """Address, model and the digest of its weights and template."""
+        return {"api": "ollama", "address": self.address.url, "model": self.model, "version": self._digest}
+
+    async def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        top_p: float | None = None,
+        seed: int | None = None,
+        schema: Mapping[str, JSON] | None = None,
+    ) -> Reply:
+        """Ask for the next message; see `judges.clients.Client.complete`."""
+        settings = {"num_predict": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+        options = {name: value for name, value in settings.items() if value is not None}
+        options["num_ctx"] = self._context_for(messages, max_tokens)
+        body = {
+            "model": self.model,
+            "messages": list(messages),
+            "stream": False,
+            "options": options,
+            "truncate": False,
+            "shift": False,
+        }
+        reply, seconds = await self._calls.make(lambda: self._chat(body, schema))
+        return replace(reply, seconds=seconds)
+
+    def _context_for(self, messages: Sequence[Message], max_tokens: int) -> int:
+        """Tokens of context for a prompt and its reply.
+
+        In steps of powers of two that never shrink, since Ollama loads a model anew for each other context.
+        """
+        size = sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
+        needed = size // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE * len(messages) + max_tokens
+        while self._context < needed:
+            self._context *= 2
+        return min(self._context, self._longest_context or self._context)
+
+    async def _chat(self, body: Mapping[str, Any], schema: Mapping[str, JSON] | None) -> Reply:
+        sends_schema = schema is not None and self._takes_schema
+        try:
+            text = await self._fetch("POST", "/api/chat", {**body, "format": schema} if sends_schema else body)
+        except CallStatusError as error:
+            refused = error.status == 400 and "format" in error_text(error.body)
+            if not (refused and sends_schema):
+                raise
+            self._takes_schema = False  # Ollama before 0.5 knows only format: "json"
+            text = await self._fetch("POST", "/api/chat", body)
+        notes = () if self._takes_schema else ("the endpoint refuses a JSON schema: sent without",)
+        return replace(read_chat(text, context=body["options"]["num_ctx"]), notes=notes)
+
+    async def check(self) -> list[str]:
+        """Ask which models the server has, and how long a context this one can have.
+
+        Returns:
+            Warnings; none so far.
+
+        Raises:
+            JudgeError: Nothing answers, or the model is missing (with the command that gets it).
+        """
+        try:
+            text, _ = await self._questions.make(lambda: self._fetch("GET", "/api/tags"))
+            digests = _digests(text)
+        except (CallConnectionError, CallTimeoutError) as error:
+            url = self.address.url
+            raise JudgeError(f"no Ollama answers at {url} ({error}): start it with `ollama serve`") from None
+        except CallError as error:
+            raise JudgeError(f"{self.address.url} cannot be used as an Ollama server ({error})") from None
+        name = served_name(self.model, list(digests))
+        if name is None:
+            has = not_served(self.model, self.address.url, list(digests)) if digests else "it has no models at all"
+            raise JudgeError(f"get the model with `ollama pull {self.model}`: {has}")
+        self._digest = digests[name]
+        self._longest_context = await self._ask_longest_context()
+        return []
+
+    async def _ask_longest_context(self) -> int | None:
+        try:
+            text, _ = await self._questions.make(lambda: self._fetch("POST", "/api/show", {"model": self.model}))
+            info = json.loads(text)["model_info"]
+            return next((as_count(info[key]) for key in info if key.endswith(".context_length")), None)
+        except (CallError, ValueError, KeyError, TypeError):
+            return None  # older servers do not say; the context is then as large as the prompt wants it
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+    async def _fetch(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> str:
+        """The body of a success status.
+
+        Raises:
+            CallError: There is none.
+        """
+        import httpx2
+
+        if self._http is None:
+            self._http = connect(self.address, self._patience, self._transport)
+        try:
+            response = await self._http.request(method, path, json=body)
+            text = response.text
+        except httpx2.TimeoutException:
+            raise CallTimeoutError(f"no complete reply within {self._patience.timeout:g} s") from None
+        except httpx2.HTTPError as error:
+            raise CallConnectionError(describe(error)) from None
+        if response.is_success:
+            return text
+        too_long = response.status_code in (400, 500) and _TOO_LONG.search(error_text(text))
+        kind = PromptTooLongError if too_long else CallStatusError
+        raise kind(response.status_code, error_text(text), headers=response.headers, body=text)
+
+
+def read_chat(text: str, *, context: int) -> Reply:
+    """A reply from the body of `/api/chat`.
+
+    Args:
+        text: The body.
+        context: The `num_ctx` that was asked for. A prompt that was cut fills it; one whose reply did not fit
+            behind it has lost its beginning.
+
+    Raises:
+        CallBodyError: It is not JSON, has no message, or is unfinished.
+    """
+    try:
+        body = json.loads(text)
+        message = dict(body["message"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise CallBodyError(f"the body is no chat reply: {error_text(text, 100)}") from None
+    if body.get("done") is not True:
+        raise CallBodyError("the reply is unfinished")
+    prompt, output = as_count(body.get("prompt_eval_count")), as_count(body.get("eval_count"))
+    return Reply(
+        text=as_text(message.get("content")),
+        reasoning=as_text(message.get("thinking")),
+        finish="length" if body.get("done_reason") == "length" else "stop",
+        prompt_tokens=prompt,
+        output_tokens=output,
+        served_model=as_text(body.get("model")),
+        prompt_cut=prompt is not None and (prompt >= context or prompt + (output or 0) > context),
+    )
+
+
+def _digests(text: str) -> dict[str, str | None]:
+    """Names of the models in an `/api/tags` body, each with its digest."""
+    try:
+        models = json.loads(text)["models"]
+        return {model["name"]: as_text(model.get("digest")) or None for model in models}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise CallBodyError(f"the body is no list of models: {error_text(text, 60)}") from None
