@@ -11,6 +11,7 @@ class TrainConfig(BaseModel):
     Attributes:
         style: Prompt style.
         epochs: Passes over the training entries, at most.
+        max_steps: Steps at most, in all; what `epochs` gives when None.
         batch_size: Entries a step.
         learning_rate: Of AdamW, constant.
         weight_decay: Of AdamW.
@@ -28,6 +29,7 @@ class TrainConfig(BaseModel):
 
     style: str = "alpaca"
     epochs: int = Field(3, ge=1)
+    max_steps: int | None = Field(None, ge=1)
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(5e-5, gt=0)
     weight_decay: float = Field(0.1, ge=0)

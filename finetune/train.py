@@ -29,7 +29,6 @@ class Started:
     """Training begins: how many steps, and what the reader should know of the data."""
 
     steps: int
-    tokens: int
     notes: list[str]
 
 
@@ -102,8 +101,9 @@ class _Loop:
         training, validation = self._encode("training"), self._encode("validation")
         self.steps_per_epoch = math.ceil(len(training) / self.config.batch_size)
         self.every = self.config.eval_every or math.ceil(self.steps_per_epoch / 4)
-        tokens = sum(len(e.tokens) - 1 for e in training) * self.config.epochs
-        yield Started(self.steps_per_epoch * self.config.epochs, tokens, self.notes)
+        steps = self.steps_per_epoch * self.config.epochs
+        last = min(steps, self.config.max_steps or steps)
+        yield Started(last, self.notes)
         yield self._evaluate(0, validation)
         self.optimizer = self._optimizer()
         order = torch.Generator().manual_seed(self.config.seed)
@@ -113,15 +113,17 @@ class _Loop:
             for inputs, targets in self._batches(training, order if self.config.shuffle else None):
                 step += 1
                 yield self._step(step, inputs, targets)
+                if step == last:
+                    break
                 if step % self.every == 0 and step % self.steps_per_epoch:
                     yield self._evaluate(step, validation)
             yield (evaluated := self._evaluate(step, validation))
             losses.append(evaluated.validation_loss)
             yield self._epoch_ended(epoch, step, losses)
-            if early := _why_stop(losses, self.config):
+            early = _why_stop(losses, self.config)
+            if early or step == last:
                 yield Stopped(early)
                 return
-        yield Stopped(None)
 
     def _encode(self, name: str) -> list[Example]:
         """Examples of the training or validation set, with what did not fit noted."""

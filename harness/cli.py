@@ -89,6 +89,7 @@ def finetune(
     recipe: Annotated[str, typer.Option(help="Starting values of the flags below: default or book.")] = "default",
     style: Annotated[str | None, typer.Option(help="Prompt style: alpaca or phi3.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training entries.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Steps at most, in all.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Entries a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="Of AdamW.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of AdamW.")] = None,
