@@ -4,9 +4,10 @@ The loop yields what happens; who calls it decides what to show. Files are `fine
 """
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -87,47 +88,51 @@ def train(checkpoint: Checkpoint, splits: Splits, config: TrainConfig) -> Iterat
     return _Loop(checkpoint, splits, config).run()
 
 
-@dataclass
 class _Loop:
-    checkpoint: Checkpoint
-    splits: Splits
-    config: TrainConfig
-    losses: list[tuple[float, int]] = field(default_factory=list)  # (sum, tokens) since the last validation
+    """One training: what stays the same over its steps, and the losses since they were last told."""
+
+    def __init__(self, checkpoint: Checkpoint, splits: Splits, config: TrainConfig):
+        self.checkpoint, self.splits, self.config = checkpoint, splits, config
+        self.style = style_named(config.style)
+        self.notes: list[str] = []
+        self.training = self._encode("training", splits.train)
+        self.validation = self._encode("validation", splits.validation)
+        self.optimizer = self._optimizer()
+        self.steps_per_epoch = math.ceil(len(self.training) / config.batch_size)
+        self.steps = min(self.steps_per_epoch * config.epochs, config.max_steps or sys.maxsize)
+        self.every = config.eval_every or math.ceil(self.steps_per_epoch / 4)
+        self.order = torch.Generator().manual_seed(config.seed) if config.shuffle else None
+        self.step = 0
+        self.losses: list[tuple[float, int]] = []  # (sum, tokens) since the last validation
+        self.epoch_losses: list[tuple[float, int]] = []
+        self.began = time.monotonic()
 
     def run(self) -> Iterator[Event]:
         """See `train`."""
-        self.began = time.monotonic()
-        self.style = style_named(self.config.style)
-        training, validation = self._encode("training"), self._encode("validation")
-        self.steps_per_epoch = math.ceil(len(training) / self.config.batch_size)
-        self.every = self.config.eval_every or math.ceil(self.steps_per_epoch / 4)
-        steps = self.steps_per_epoch * self.config.epochs
-        last = min(steps, self.config.max_steps or steps)
-        yield Started(last, self.notes)
-        yield self._evaluate(0, validation)
-        self.optimizer = self._optimizer()
-        order = torch.Generator().manual_seed(self.config.seed)
-        step, losses = 0, []
-        for epoch in range(1, self.config.epochs + 1):
-            self.epoch_losses: list[tuple[float, int]] = []
-            for inputs, targets in self._batches(training, order if self.config.shuffle else None):
-                step += 1
-                yield self._step(step, inputs, targets)
-                if step == last:
-                    break
-                if step % self.every == 0 and step % self.steps_per_epoch:
-                    yield self._evaluate(step, validation)
-            yield (evaluated := self._evaluate(step, validation))
+        yield Started(self.steps, self.notes)
+        yield self._evaluate()
+        losses: list[float] = []
+        early = None
+        while self.step < self.steps and not early:
+            yield from self._epoch()
+            yield (evaluated := self._evaluate())
             losses.append(evaluated.validation_loss)
-            yield self._epoch_ended(epoch, step, losses)
+            yield self._epoch_ended(losses)
             early = _why_stop(losses, self.config)
-            if early or step == last:
-                yield Stopped(early)
-                return
+        yield Stopped(early)
 
-    def _encode(self, name: str) -> list[Example]:
+    def _epoch(self) -> Iterator[Event]:
+        """The training entries once, validated on the way, but for the end."""
+        self.epoch_losses = []
+        for inputs, targets in self._batches(self.training, self.order):
+            yield self._step(inputs, targets)
+            if self.step == self.steps:
+                return
+            if self.step % self.every == 0 and self.step % self.steps_per_epoch:
+                yield self._evaluate()
+
+    def _encode(self, name: str, entries: Sequence[Entry]) -> list[Example]:
         """Examples of the training or validation set, with what did not fit noted."""
-        entries = self.splits.train if name == "training" else self.splits.validation
         length = self.checkpoint.model.config.context_length
         encoded = encode_entries(entries, self.style, self.checkpoint.tokenizer, length)
         if not encoded.examples:
@@ -135,7 +140,7 @@ class _Loop:
                 f"none of the {len(entries)} {name} entries fits: every prompt fills the base's context "
                 f"of {length} tokens; take a base with a longer context"
             )
-        self.notes = [*getattr(self, "notes", []), *_what_did_not_fit(name, encoded, len(entries), length)]
+        self.notes += _what_did_not_fit(name, encoded, len(entries), length)
         return encoded.examples
 
     def _batches(self, examples: Sequence[Example], order: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
@@ -158,7 +163,8 @@ class _Loop:
         ]
         return torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True)
 
-    def _step(self, step: int, inputs: Tensor, targets: Tensor) -> Stepped:
+    def _step(self, inputs: Tensor, targets: Tensor) -> Stepped:
+        self.step += 1
         self.checkpoint.model.train()
         total, trained = self._loss(inputs, targets)
         (total / trained).backward()  # type: ignore[no-untyped-call]
@@ -167,14 +173,14 @@ class _Loop:
         loss = total.item() / trained
         if not math.isfinite(loss):
             raise FinetuneError(
-                f"the loss became {loss} at step {step}; what was saved before stands; "
+                f"the loss became {loss} at step {self.step}; what was saved before stands; "
                 f"lower --learning-rate (it is {self.config.learning_rate:g}) or set --clip"
             )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         for sums in (self.losses, self.epoch_losses):
             sums.append((total.item(), trained))
-        return Stepped(step, loss, int((inputs != self.checkpoint.tokenizer.end_of_text).sum()))
+        return Stepped(self.step, loss, int((inputs != self.checkpoint.tokenizer.end_of_text).sum()))
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         """Summed cross entropy over the trained targets, and their number.
@@ -187,20 +193,27 @@ class _Loop:
         logits = model.head(model.hidden(inputs)[trained])  # (N, vocab)
         return F.cross_entropy(logits, targets[trained], reduction="sum"), max(1, int(trained.sum()))
 
-    def _evaluate(self, step: int, validation: list[Example]) -> Evaluated:
+    def _evaluate(self) -> Evaluated:
         self.checkpoint.model.eval()
-        by_length = sorted(validation, key=lambda e: len(e.tokens))  # like lengths together: less padding
+        by_length = sorted(self.validation, key=lambda e: len(e.tokens))  # like lengths together: less padding
         with torch.no_grad():
             sums = [(total.item(), n) for total, n in (self._loss(*b) for b in self._batches(by_length, None))]
         train_loss = _mean(self.losses) if self.losses else None
         self.losses = []
         seconds = time.monotonic() - self.began
-        return Evaluated(step, step / self.steps_per_epoch, train_loss, _mean(sums), seconds)
+        return Evaluated(self.step, self.step / self.steps_per_epoch, train_loss, _mean(sums), seconds)
 
-    def _epoch_ended(self, epoch: int, step: int, losses: list[float]) -> EpochEnded:
+    def _epoch_ended(self, losses: list[float]) -> EpochEnded:
         question = self.splits.validation[0]
-        best = losses[-1] == min(losses)
-        return EpochEnded(epoch, step, _mean(self.epoch_losses), losses[-1], question, self._sample(question), best)
+        return EpochEnded(
+            epoch=len(losses),
+            step=self.step,
+            train_loss=_mean(self.epoch_losses),
+            validation_loss=losses[-1],
+            question=question,
+            answer=self._sample(question),
+            best=losses[-1] == min(losses),
+        )
 
     def _sample(self, question: Entry) -> str:
         model, tokenizer = self.checkpoint.model, self.checkpoint.tokenizer

@@ -8,6 +8,7 @@ is a training item in other words.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -161,14 +162,14 @@ KINDS: dict[str, Kind] = {
     "measure": Kind(
         (
             ("Say what the unit measures.", "{unit}"),
-            ("Which quantity is given in {unit}s?", ""),
+            ("Which quantity has the unit {unit}?", ""),
         ),
         tasks.measure,
     ),
     "conversion": Kind(
         (
             ("Convert to {small}.", "{n} {large}"),
-            ("How many {small} do {n} {large} have?", ""),
+            ("How many {small} are there in {n} {large}?", ""),
             ("Work out the number of {small} in {n} {large}.", ""),
         ),
         tasks.conversion,
@@ -196,8 +197,8 @@ KINDS: dict[str, Kind] = {
     ),
     "yes-no": Kind(
         (
-            ("Answer yes or no: {claim}?", ""),
-            ("Say whether this is true, with yes or no.", "{claim}"),
+            ("Answer yes or no: is {thing} {said}?", ""),
+            ("Say whether this is true, with yes or no.", "{thing} is {said}"),
         ),
         tasks.yes_no,
     ),
@@ -232,32 +233,32 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def entries(seed: int = SEED) -> list[dict[str, object]]:
-    """Every entry, in shuffled order: instruction, input, output, and the kind of task in `meta`."""
+def entries(seed: int = SEED) -> list[dict[str, str]]:
+    """Every entry, in shuffled order: instruction, input, output, and the kind of task as `category`."""
     random = Random(seed)
     made = [entry for name, kind in KINDS.items() for entry in _entries_of(name, kind, random)]
     random.shuffle(made)
     return made
 
 
-def _entries_of(name: str, kind: Kind, random: Random) -> Iterable[dict[str, object]]:
+def _entries_of(name: str, kind: Kind, random: Random) -> Iterable[dict[str, str]]:
     cases = kind.cases(random)
     for fields, output in random.sample(cases, min(PER_KIND, len(cases))):
         instruction, given = (text.format(**fields) for text in random.choice(kind.phrasings))
         instruction = _with_articles(instruction)
-        yield {"instruction": instruction, "input": given, "output": output, "meta": {"category": name}}
+        yield {"instruction": instruction, "input": given, "output": output, "category": name}
 
 
 def _with_articles(text: str) -> str:
     """Write "an" where a phrasing's "a" has met a vowel."""
     words = text.split(" ")
-    for i, (word, after) in enumerate(zip(words, words[1:], strict=False)):
+    for i, (word, after) in enumerate(pairwise(words)):
         if word == "a" and after[0] in "aeiou":
             words[i] = "an"
     return " ".join(words)
 
 
-def to_json(made: list[dict[str, object]]) -> str:
+def to_json(made: list[dict[str, str]]) -> str:
     """The text of the file: one entry a line, so that a change of one entry is a change of one line."""
     return "[\n" + ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in made) + "\n]\n"
 

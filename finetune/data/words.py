@@ -62,8 +62,8 @@ MEASURES = _pairs("""
     milligram:weight gram:weight kilogram:weight pound:weight ounce:weight tonne:weight millilitre:volume
     centilitre:volume litre:volume gallon:volume pint:volume second:time minute:time hour:time day:time week:time
     month:time year:time century:time decade:time hectare:area acre:area volt:voltage watt:power kilowatt:power
-    hertz:frequency joule:energy newton:force pascal:pressure kelvin:temperature degree:temperature
-    knot:speed
+    hertz:frequency joule:energy newton:force pascal:pressure kelvin:temperature
+    degree:temperature knot:speed
 """)
 """Unit to what it measures."""
 
@@ -74,23 +74,19 @@ CONVERSIONS: tuple[tuple[str, str, int], ...] = (
     ("days", "weeks", 7),
     ("months", "years", 12),
     ("years", "decades", 10),
-    ("legs", "dogs", 4),
-    ("legs", "birds", 2),
-    ("legs", "bees", 6),
-    ("wheels", "cars", 4),
-    ("wheels", "bicycles", 2),
-    ("eggs", "dozens", 12),
-    ("fingers", "hands", 5),
+    ("years", "centuries", 100),
     ("millimetres", "centimetres", 10),
-    ("strings", "violins", 4),
+    ("centimetres", "metres", 100),
+    ("metres", "kilometres", 1000),
+    ("grams", "kilograms", 1000),
+    ("inches", "feet", 12),
+    ("feet", "yards", 3),
 )
-"""(small, large, how many small ones there are in, or on, one large one)."""
+"""(small unit, large unit, how many of the small there are in one of the large)."""
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_TEENS = ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 
 
 def number_word(number: int) -> str:
@@ -102,8 +98,15 @@ def number_word(number: int) -> str:
     if not 0 <= number <= 100:
         raise ValueError(f"number words go from 0 to 100, not {number}")
     if number < 20:
-        return _ONES[number]
+        return (_ONES + _TEENS)[number]
     if number == 100:
         return "one hundred"
     tens, ones = divmod(number, 10)
     return _TENS[tens - 2] + (f"-{_ONES[ones]}" if ones else "")
+
+
+def every_word() -> list[str]:
+    """Every word of these tables, and those that number words are made of, each once."""
+    tables = (ANTONYMS, PAST, COMPARATIVES, UNITS, MEASURES)
+    listed = [word for table in tables for pair in table.items() for word in pair]
+    return sorted({*listed, *_ONES, *_TEENS, *_TENS})

@@ -12,37 +12,37 @@ from functools import cache
 # category: thing[/plural]:colour or material:place. A plural is written out where adding s or es is wrong;
 # "-" stands where the world has no clear answer, and then nothing asks for one.
 _THINGS = """
-mammal: fox:red:forest wolf/wolves:grey:forest bear:brown:forest lion:yellow:grassland pig:pink:farm
+mammal: fox:red:forest wolf/wolves:grey:forest bear:-:forest lion:yellow:grassland pig:pink:farm
 mammal: sheep/sheep:white:farm cow:-:farm horse:-:stable goat:-:farm mouse/mice:grey:field
 mammal: elephant:grey:grassland monkey:brown:jungle camel:brown:desert deer/deer:brown:forest rabbit:-:burrow
-mammal: whale:blue:ocean dolphin:grey:ocean tiger:orange:jungle cat:-:house dog:-:house donkey:grey:farm
-mammal: mole:black:tunnel bat:black:cave otter:brown:river beaver:brown:river giraffe:yellow:grassland
+mammal: whale:-:ocean dolphin:grey:ocean tiger:orange:jungle cat:-:house dog:-:house donkey:grey:farm
+mammal: mole:-:tunnel bat:black:cave otter:brown:river beaver:brown:river giraffe:yellow:grassland
 mammal: zebra:-:grassland hippopotamus:grey:river squirrel:-:forest seal:grey:ocean
 bird: crow:black:field swan:white:lake parrot:green:jungle canary/canaries:yellow:cage flamingo:pink:lake
 bird: raven:black:forest eagle:brown:mountain owl:brown:forest duck:-:pond goose/geese:white:farm hen:-:farm
 bird: pigeon:grey:city dove:white:- gull:white:coast sparrow:brown:garden peacock:blue:- turkey:-:farm
 fish: shark:grey:ocean salmon/salmon:silver:river goldfish/goldfish:orange:- sardine:silver:ocean eel:-:river
 fish: herring:silver:ocean trout/trout:-:river carp/carp:-:pond
-insect: bee:-:hive ant:black:anthill fly/flies:black:- wasp:yellow:- beetle:black:- ladybird:red:garden
+insect: bee:-:hive ant:black:anthill fly/flies:black:- wasp:-:- beetle:black:- ladybird:red:garden
 insect: butterfly/butterflies:-:meadow moth:grey:- cricket:-:meadow grasshopper:green:meadow flea:-:-
 reptile: snake:-:desert lizard:-:desert crocodile:green:river turtle:green:ocean tortoise:-:- gecko:green:-
 amphibian: frog:green:pond toad:brown:garden newt:-:pond salamander:-:-
-fruit: apple:red:orchard banana:yellow:- cherry/cherries:red:orchard plum:purple:orchard pear:green:orchard
+fruit: apple:-:orchard banana:yellow:- cherry/cherries:red:orchard plum:purple:orchard pear:green:orchard
 fruit: lemon:yellow:orchard lime:green:- peach:orange:orchard apricot:orange:orchard strawberry/strawberries:red:-
-fruit: raspberry/raspberries:red:- blueberry/blueberries:blue:- blackberry/blackberries:black:- grape:purple:vineyard
-fruit: mango/mangoes:orange:- coconut:brown:beach fig:purple:- melon:green:- pineapple:yellow:- date:brown:-
+fruit: raspberry/raspberries:red:- blueberry/blueberries:blue:- blackberry/blackberries:black:- grape:-:vineyard
+fruit: mango/mangoes:orange:- coconut:brown:beach fig:-:- melon:-:- pineapple:yellow:- date:brown:-
 fruit: cranberry/cranberries:red:-
 vegetable: carrot:orange:garden pea:green:garden bean:green:garden cabbage:green:garden lettuce:green:garden
 vegetable: radish:red:garden potato/potatoes:brown:field beet:purple:- pumpkin:orange:- cucumber:green:-
 vegetable: leek:green:- turnip:white:- cauliflower:white:- parsnip:white:- aubergine:purple:- artichoke:green:-
-flower: rose:red:garden daisy/daisies:white:meadow sunflower:yellow:field daffodil:yellow:garden
+flower: rose:-:garden daisy/daisies:white:meadow sunflower:yellow:field daffodil:yellow:garden
 flower: lily/lilies:white:- poppy/poppies:red:field buttercup:yellow:meadow bluebell:blue:forest
 flower: snowdrop:white:- dandelion:yellow:meadow cornflower:blue:field marigold:orange:garden tulip:-:garden
 tree: oak:-:forest pine:-:forest birch:-:forest maple:-:park willow:-:park palm:-:beach fir:-:forest
 tree: elm:-:park ash:-:forest beech:-:forest cedar:-:- poplar:-:-
 jewel: ruby/rubies:red:- emerald:green:- sapphire:blue:- pearl:white:- amethyst:purple:- topaz:yellow:- garnet:red:-
 tool: hammer:metal:workshop saw:metal:workshop axe:metal:workshop drill:metal:workshop wrench:metal:workshop
-tool: chisel:metal:workshop screwdriver:metal:workshop shovel:metal:shed rake:metal:shed ladder:wood:shed
+tool: chisel:metal:workshop screwdriver:metal:workshop shovel:metal:shed rake:metal:shed ladder:-:shed
 tool: broom:wood:cupboard anvil:metal:forge crowbar:metal:- needle:metal:- trowel:metal:shed hoe:metal:shed
 utensil: spoon:metal:kitchen fork:metal:kitchen knife/knives:metal:kitchen ladle:metal:kitchen whisk:metal:kitchen
 utensil: spatula:-:kitchen grater:metal:kitchen sieve:metal:kitchen pan:metal:kitchen kettle:metal:kitchen
@@ -64,25 +64,22 @@ building: cabin:wood:forest barn:wood:farm fortress:stone:hill lighthouse:stone:
 toy: doll:cloth:nursery kite:paper:- puppet:wood:- marble:glass:- ball:rubber:- balloon:rubber:- puzzle:paper:nursery
 """
 
-_NATURE = frozenset("mammal bird fish insect reptile amphibian fruit vegetable flower tree jewel".split())
+_ANIMALS = ("mammal", "bird", "fish", "insect", "reptile", "amphibian")
+_NATURE = frozenset((*_ANIMALS, "fruit", "vegetable", "flower", "tree", "jewel"))
 
-SOUNDS = dict(
-    pair.split(":")
-    for pair in """
-    wolf:howl lion:roar pig:oink sheep:baa cow:moo horse:neigh mouse:squeak elephant:trumpet monkey:chatter
-    cat:meow dog:bark donkey:bray crow:caw owl:hoot duck:quack goose:honk hen:cluck pigeon:coo eagle:screech
-    sparrow:chirp turkey:gobble bee:buzz snake:hiss frog:croak bear:growl
-    """.split()
-)
-"""The cry of each animal that has a name of its own."""
+_SOUNDS = """
+wolf:howl lion:roar pig:oink sheep:baa cow:moo horse:neigh mouse:squeak elephant:trumpet monkey:chatter
+cat:meow dog:bark donkey:bray crow:caw owl:hoot duck:quack goose:honk hen:cluck pigeon:coo eagle:screech
+sparrow:chirp turkey:gobble bee:buzz snake:hiss frog:croak bear:growl
+"""
 
-_ON = frozenset("farm mountain coast hill beach street".split())
-_AT = frozenset("airport station".split())
+_ON = frozenset(("farm", "mountain", "coast", "hill", "beach", "street"))
+_AT = frozenset(("airport", "station"))
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One thing of the world. `colour`, `material` and `place` are None where none is clear."""
+    """One thing of the world. What is not clear, or not there, is None; `sound` is an animal's cry."""
 
     name: str
     plural: str
@@ -90,11 +87,12 @@ class Thing:
     colour: str | None
     material: str | None
     place: str | None
+    sound: str | None
 
     @property
-    def sound(self) -> str | None:
-        """The cry of an animal, if it has one."""
-        return SOUNDS.get(self.name)
+    def is_animal(self) -> bool:
+        """Whether it is a mammal, bird, fish, insect, reptile or amphibian."""
+        return self.category in _ANIMALS
 
     @property
     def a(self) -> str:
@@ -117,20 +115,21 @@ def regular_plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("s", "x", "z", "ch", "sh")) else "s")
 
 
-def _read(line: str) -> Iterator[Thing]:
+def _read(line: str, sounds: dict[str, str]) -> Iterator[Thing]:
     category, _, rest = line.partition(": ")
     for entry in rest.split():
         names, quality, place = (None if part == "-" else part for part in entry.split(":"))
         assert names
         name, _, plural = names.partition("/")
         colour, material = (quality, None) if category in _NATURE else (None, quality)
-        yield Thing(name, plural or regular_plural(name), category, colour, material, place)
+        yield Thing(name, plural or regular_plural(name), category, colour, material, place, sounds.get(name))
 
 
 @cache
 def things() -> tuple[Thing, ...]:
     """Every thing, in the order of the table."""
-    return tuple(thing for line in _THINGS.strip().splitlines() for thing in _read(line))
+    sounds = dict(pair.split(":") for pair in _SOUNDS.split())
+    return tuple(thing for line in _THINGS.strip().splitlines() for thing in _read(line, sounds))
 
 
 @cache
