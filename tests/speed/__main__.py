@@ -1,0 +1,59 @@
+"""`make speed`: the peer and us in turn on the same work, and the ratio, which alone counts on a noisy machine."""
+
+import argparse
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TRANSFORMERS_VERBOSITY="error")
+
+import torch
+
+from tests.speed import generation, mmlu
+from tests.speed.machine import peak_flops
+from tests.speed.model import make_model
+
+
+def main() -> None:
+    """Measure, print a table or, with `--json`, a list of objects."""
+    parser = argparse.ArgumentParser(prog="python -m tests.speed")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--model", type=Path, help="GPT-2 folder; default: one with random weights")
+    parser.add_argument("--mmlu", type=Path, help="MMLU in the CSV layout; default: the embedded quiz")
+    parser.add_argument("--subjects", help="comma-separated")
+    parser.add_argument("--limit", type=int, default=8, help="questions of each subject")
+    parser.add_argument("--dtypes", default="float32")
+    parser.add_argument("--threads", type=int, default=2)
+    flags = parser.parse_args()
+    torch.set_num_threads(flags.threads)
+    logging.disable(logging.WARNING)
+    rows = [*_rows(flags)]
+    if flags.json:
+        print(json.dumps(rows, indent=1))
+    for row in [] if flags.json else rows:
+        share = f"{row['peak_share']:.0%} of peak" if row["peak_share"] else ""
+        numbers = f"ours {row['ours']:8.1f}  peer {row['peer']:8.1f}  ratio {row['ratio']:5.2f}"
+        print(f"{row['work']:52} {row['dtype']:9} {numbers}  {share} {row['note']}".rstrip())
+
+
+def _rows(flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = flags.model or make_model(Path(scratch) / "gpt2")
+        subjects = flags.subjects.split(",") if flags.subjects else None
+        for dtype in flags.dtypes.split(","):
+            peak = peak_flops(getattr(torch, dtype))
+            measured = [
+                *mmlu.measure(folder, dtype, data=flags.mmlu, subjects=subjects, limit=flags.limit),
+                *generation.measure(folder, dtype),
+            ]
+            for row in measured:
+                flops = row.pop("flops")
+                yield row | {"peak_share": flops / peak if flops else None}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""What this machine can do at most: the speed of plain matrix products, the measure for everything else."""
+
+import time
+
+import torch
+
+SHAPE = (800, 768, 3072)  # rows, width, inner width: the largest product of a GPT-2 block
+
+
+def peak_flops(dtype: torch.dtype, device: str = "cpu", *, seconds: float = 1.0) -> float:
+    """Floating-point operations a second of matrix products of `SHAPE`, best of several rounds."""
+    rows, width, inner = SHAPE
+    a = torch.randn(rows, width, device=device, dtype=dtype)
+    b = torch.randn(width, inner, device=device, dtype=dtype)
+    best, until = 0.0, time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        for _ in range(5):
+            a @ b
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = max(best, 5 * 2 * rows * width * inner / (time.perf_counter() - began))
+    return best
