@@ -184,3 +184,5 @@ def _parse(text: str, path: Path, first_line: int) -> Any:
     except json.JSONDecodeError as error:
         line = error.lineno + first_line - 1
         raise BenchmarkError(f"{path} is not JSON: {error.msg} at line {line}, column {error.colno}") from None
+    except RecursionError:
+        raise BenchmarkError(f"{path}: wanted documents, found brackets nested too deep at line {first_line}") from None

@@ -107,9 +107,11 @@ def read_training(folder: Path) -> Training | None:
     if not path.exists():
         return None
     try:
-        return Training.model_validate_json(path.read_text("utf-8"))
+        return Training.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise FinetuneError(f"{path} is damaged: {error.errors()[0]['msg']}") from None
+        problem = error.errors()[0]
+        field = "".join(f"{part}: " for part in problem["loc"][:1])
+        raise FinetuneError(f"{path} is damaged: {field}{problem['msg']}; copy it again, or do without it") from None
 
 
 def save_checkpoint(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = torch.float32) -> None:

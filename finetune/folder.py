@@ -60,7 +60,7 @@ def read_state(out: Path) -> State | None:
     if not path.exists():
         return None
     try:
-        return State.model_validate_json(path.read_text("utf-8"))
+        return State.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise FinetuneError(f"{path} is damaged ({error.errors()[0]['msg']}); --overwrite starts anew") from None
 
@@ -71,6 +71,8 @@ def already_done(out: Path, wanted: State, *, overwrite: bool) -> bool:
     Raises:
         FinetuneError: If the folder holds another fine-tuning, or other things, and `overwrite` is not given.
     """
+    if out.exists() and not out.is_dir():
+        raise FinetuneError(f"wanted a folder for the checkpoints, {out} is a file; choose another --out")
     if overwrite or not out.exists() or not any(out.iterdir()):
         return False
     found = read_state(out)

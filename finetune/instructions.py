@@ -108,11 +108,14 @@ def read_data_set(path: str | Path, *, limit: int | None = None) -> DataSet:
 
 
 def write_entries(path: Path, entries: Sequence[Entry]) -> None:
-    """Write a JSON list that `read_entries` reads back with the same ids."""
+    """Write a JSON list that `read_entries` reads back with the same ids; whole or not at all."""
     raw = [
         {"id": e.item_id, "instruction": e.instruction, "input": e.input, "output": e.output, **e.meta} for e in entries
     ]
-    path.write_text(json.dumps(raw, ensure_ascii=False, indent=1), "utf-8")
+    partial = path.with_name(f".{path.name}.partial")
+    # Half of a surrogate pair has no UTF-8 form; its backslash form is the JSON escape it came from.
+    partial.write_text(json.dumps(raw, ensure_ascii=False, indent=1), "utf-8", errors="backslashreplace")
+    partial.replace(path)
 
 
 def complaints(entries: Iterable[Entry]) -> list[str]:
@@ -150,6 +153,8 @@ def _parse(text: str, path: Path, *, first_line: int) -> Any:
     except json.JSONDecodeError as error:
         line = error.lineno + first_line - 1
         raise FinetuneError(f"{path} is not JSON: {error.msg} at line {line}, column {error.colno}") from None
+    except RecursionError:
+        raise FinetuneError(f"{path}: wanted entries, found brackets nested too deep at line {first_line}") from None
 
 
 def _entry(raw: Any, index: int, seen: Counter[str], path: Path, unhashed: Sequence[str]) -> Entry:

@@ -79,7 +79,10 @@ class Tokenizer:
             raise FinetuneError(f"wanted a tokenizer at {path}, found none") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise FinetuneError(f"{path} is not JSON: {error}") from None
-        return cls.from_spec(spec, name=str(path), end=_eos_token(path.with_name("tokenizer_config.json")))
+        try:
+            return cls.from_spec(spec, name=str(path), end=_eos_token(path.with_name("tokenizer_config.json")))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise _refuse(str(path), f"another layout ({error})") from None
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], *, name: str, end: str | None = None) -> "Tokenizer":

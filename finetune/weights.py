@@ -50,21 +50,30 @@ def read_config(folder: Path) -> ModelConfig:
         raise FinetuneError(f"{folder} is no model folder: it holds no config.json") from None
     except ValueError as error:
         raise FinetuneError(f"{path} is not JSON: {error}") from None
+    if not isinstance(raw, dict):
+        raise FinetuneError(f"{path}: wanted an object, found {type(raw).__name__}")
     if raw.get("model_type") != "gpt2":
         found = raw.get("model_type") or raw.get("architectures") or "nothing"
         raise FinetuneError(f"{path}: wanted model_type gpt2, found {found}; other architectures: use hf:{folder}")
     _refuse_variants(path, raw)
     try:
         return ModelConfig(
-            vocab_size=raw["vocab_size"],
-            context_length=raw["n_positions"],
-            width=raw["n_embd"],
-            n_layers=raw["n_layer"],
-            n_heads=raw["n_head"],
-            norm_eps=raw.get("layer_norm_epsilon", 1e-5),
+            vocab_size=_size(raw, "vocab_size"),
+            context_length=_size(raw, "n_positions"),
+            width=_size(raw, "n_embd"),
+            n_layers=_size(raw, "n_layer"),
+            n_heads=_size(raw, "n_head"),
+            norm_eps=float(raw.get("layer_norm_epsilon", 1e-5)),
         )
-    except KeyError as missing:
-        raise FinetuneError(f"{path}: wanted the field {missing}, found none") from None
+    except (FinetuneError, TypeError, ValueError) as error:
+        raise FinetuneError(f"{path}: {error}") from None
+
+
+def _size(raw: dict[str, Any], field: str) -> int:
+    value = raw.get(field)
+    if not isinstance(value, int) or value < 1:
+        raise FinetuneError(f"{field}: wanted a whole number from 1, found {'none' if value is None else repr(value)}")
+    return value
 
 
 def _refuse_variants(path: Path, raw: dict[str, Any]) -> None:
@@ -124,17 +133,21 @@ def load_weights(
         ours, shape = wanted[name]
         turned = tensor.T if name.endswith(_TURNED) else tensor
         if turned.shape != shape:
-            theirs = tuple(reversed(shape)) if name.endswith(_TURNED) else tuple(shape)
-            raise FinetuneError(f"{folder}: tensor {stored}: wanted shape {theirs}, found {tuple(tensor.shape)}")
+            wanted_shape = _stored_shape(name, shape)
+            raise FinetuneError(f"{folder}: tensor {stored}: wanted shape {wanted_shape}, found {tuple(tensor.shape)}")
         state[ours] = turned.to(device=device, dtype=dtype, memory_format=torch.contiguous_format).contiguous()
     absent = [theirs for theirs, (ours, _) in wanted.items() if ours not in state]
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        raise FinetuneError(
-            f"{folder}: tensor {absent[0]}{more} is missing; wanted shape {tuple(wanted[absent[0]][1])}, found none"
-        )
+        wanted_shape = _stored_shape(absent[0], wanted[absent[0]][1])
+        raise FinetuneError(f"{folder}: tensor {absent[0]}{more} is missing; wanted shape {wanted_shape}, found none")
     model.load_state_dict(state, assign=True)
     return model
+
+
+def _stored_shape(name: str, ours: torch.Size) -> tuple[int, ...]:
+    """The shape of a tensor as GPT-2's files have it."""
+    return tuple(reversed(ours)) if name.endswith(_TURNED) else tuple(ours)
 
 
 def _stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
@@ -153,7 +166,10 @@ def _weight_files(folder: Path) -> list[Path]:
     if single.exists():
         return [single]
     if index.exists():
-        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        try:
+            names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise FinetuneError(f"{index} is damaged: wanted a weight_map of tensors to shards") from None
         for name in names:
             if not (folder / name).exists():
                 raise FinetuneError(f"{folder}: shard {name} is missing, its index lists it")

@@ -12,9 +12,12 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 done with failures worth knowing, 2 wrong use."""
     if foreign := _foreign_package():
         _fail(foreign)
-    from harness.cli import run
+    try:
+        from harness.cli import run
 
-    sys.exit(run(sys.argv[1:]))
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # while modules were still being imported
+        sys.exit(INTERRUPTED)
 
 
 def _foreign_package() -> str | None:

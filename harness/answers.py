@@ -55,13 +55,18 @@ def read_answers(path: Path, *, data: DataSet | None = None, limit: int | None =
 
 def _pairs(raw: Sequence[Entry], path: Path, data: DataSet | None) -> Iterator[tuple[Entry, str]]:
     by_id = {e.item_id: e for e in data.entries} if data else {}
-    by_question = {e.prompt_hash: e for e in data.entries} if data else {}
+    by_question: dict[str, list[Entry]] = {}  # real data asks some questions twice: the n-th answer is to the n-th
+    for asked in data.entries if data else ():
+        by_question.setdefault(asked.prompt_hash, []).append(asked)
     for index, entry in enumerate(raw):
         where = f"{path}: entry {index}"
         own, expected = _split(entry, where)
-        match = by_id.get(entry.item_id) or by_question.get(entry.prompt_hash)
+        same = by_question.get(entry.prompt_hash, [])
+        match = by_id.get(entry.item_id) or next(iter(same), None)
+        if match in same:
+            same.remove(match)
         if data and match is None:
-            raise HarnessError(f"{where}: wanted an entry of {data.name} with the same id or question, found none")
+            raise HarnessError(f"{where}: wanted an entry of {data.name} with the same id or question, found none left")
         if match is None and expected is None:
             raise HarnessError(f"{where}: no expected answer to judge against; give the entries with --data")
         yield match or _as_asked(entry, expected or ""), own

@@ -103,7 +103,9 @@ def run_benchmark(
     file = run.records(Outcome, "outcomes", suite.name, record.slug)
     with file.writing() as writer:
         there = file.read()
-        writer.append(*(o for o in outcomes if o.key not in there or fresh))
+        again = {key: old.attempt + 1 for key, old in there.items()}
+        new = [o.model_copy(update={"attempt": again.get(o.key, 0)}) for o in outcomes if fresh or o.key not in there]
+        writer.append(*new)
     evaluation = Evaluation(
         stage="benchmark",
         checkpoint=record.slug,
@@ -172,6 +174,7 @@ def _outcome(result: "ItemResult", fingerprint: str, settings: BenchmarkSettings
             task=result.task,
             item=result.item_id,
             prompt=result.prompt_hash,
+            expected=expected,
             **settings.model_dump(exclude={"device", "limit"}),
         ),
         item_id=result.item_id,

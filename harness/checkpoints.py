@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
 from harness.errors import HarnessError, unknown_name
 from harness.records import CheckpointRecord
@@ -21,7 +20,7 @@ Scheme = Literal["path", "hf", "openai", "ollama"]
 SHORT_NAMES = {name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
 DEFAULT_ADDRESS = {"openai": "https://api.openai.com/v1", "ollama": "http://localhost:11434"}
 _ALIAS = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
-_SCHEME = re.compile(r"(hf|openai|ollama):(.+)", re.DOTALL)
+_SCHEME = re.compile(r"(hf|openai|ollama):(.*)", re.DOTALL)
 _STEP_FOLDER = re.compile(r"(?:epoch|checkpoint|step)-?(\d+)")
 
 
@@ -55,7 +54,7 @@ def parse_reference(text: str) -> Reference:
     """Parse `[ALIAS=]REFERENCE`.
 
     Raises:
-        HarnessError: If it is empty, or holds credentials.
+        HarnessError: If it is empty, or its address is none or holds credentials: references are recorded.
     """
     alias = None
     match = _ALIAS.fullmatch(text)
@@ -67,30 +66,41 @@ def parse_reference(text: str) -> Reference:
         return Reference(text, "hf", SHORT_NAMES[text], alias=alias or text)
     scheme = _SCHEME.fullmatch(text)
     if not scheme:
+        if "://" in text:
+            raise _no_reference(text)
         return Reference(text, "path", text, alias=alias)
     kind, target = scheme.groups()
+    if kind == "hf" and not target:
+        raise HarnessError("wanted hf:ORG/NAME[@REVISION], found hf: alone")
     if kind == "hf":
         name, _, revision = target.partition("@")
         return Reference(text, "hf", name, revision=revision or None, alias=alias)
-    # Model names hold "/", ":" and "@", so the address is what follows the last "@http".
-    model, at, rest = target.rpartition("@http")
-    address = f"http{rest}" if at else DEFAULT_ADDRESS[kind]
-    refuse_credentials(address)
-    return Reference(text, kind, model if at else target, address=address, alias=alias)  # type: ignore[arg-type]
+    model, address = _model_and_address(kind, target)
+    return Reference(text, kind, model, address=address, alias=alias)  # type: ignore[arg-type]
 
 
-def refuse_credentials(address: str) -> None:
-    """Raise if a URL holds a user name or password: references are recorded.
+def _no_reference(text: str) -> HarnessError:
+    """For an address alone, or behind a scheme that is none."""
+    from judges.address import hide_credentials
 
-    Raises:
-        HarnessError: Without repeating what the URL holds.
-    """
-    parts = urlsplit(address)
-    if parts.username or parts.password:
-        raise HarnessError(
-            f"the address of {parts.hostname} holds credentials, and references are recorded; "
-            f"put the key into the environment (OPENAI_API_KEY, or OPENAI_API_KEY_<HOST>)"
-        )
+    scheme = text.partition(":")[0]
+    if scheme in ("http", "https"):
+        return HarnessError(f"wanted openai:MODEL@ADDRESS or ollama:MODEL@ADDRESS, found {hide_credentials(text)}")
+    return unknown_name("kind of checkpoint", scheme, ("hf", *DEFAULT_ADDRESS))
+
+
+def _model_and_address(kind: str, target: str) -> tuple[str, str]:
+    """The two halves of an endpoint's reference, by the grammar that judges have."""
+    from judges.address import ollama_address, openai_address
+    from judges.base import JudgeError
+    from judges.catalog import FORMS, split_model
+
+    try:
+        model, address = split_model(target, FORMS[kind])
+        (ollama_address if kind == "ollama" else openai_address)(address)
+    except JudgeError as error:
+        raise HarnessError(str(error)) from None
+    return model, address or DEFAULT_ADDRESS[kind]
 
 
 @dataclass(frozen=True)
@@ -205,13 +215,20 @@ def _no_such_folder(reference: Reference) -> HarnessError:
 
 def _download(reference: Reference) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*.json"]
     try:
         return Path(snapshot_download(reference.target, revision=reference.revision, allow_patterns=wanted))
     except RepositoryNotFoundError:
         raise HarnessError(f"the hub has no model {reference.target!r}, or it is not open to you") from None
+    except HFValidationError:
+        raise HarnessError(f"wanted hf:ORG/NAME[@REVISION], found hf:{reference.target}") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
         raise HarnessError(
             f"{reference.target} is not in the hub's cache and could not be downloaded ({type(error).__name__}); "

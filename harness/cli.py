@@ -13,6 +13,7 @@ from typer.exceptions import Abort, TyperException
 
 from harness import options
 from harness.errors import HarnessError
+from harness.mistakes import in_words
 from harness.screen import Screen
 
 if TYPE_CHECKING:
@@ -43,26 +44,14 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = app(list(arguments) or ["--help"], prog_name="ift-eval", standalone_mode=False)
     except mistakes as error:
-        print(f"error: {' '.join(_in_words(error).split())}", file=sys.stderr)
+        print(f"error: {in_words(error)}", file=sys.stderr)
         return WRONG_USE
     except (KeyboardInterrupt, Abort):
-        print("stopped; the same command goes on where it was", file=sys.stderr)
-        return INTERRUPTED
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # what Typer itself makes of Ctrl-C
+        again = "begins anew" if "finetune" in arguments[:1] else "goes on where it was"
+        print(f"stopped; the same command {again}", file=sys.stderr)
     return code if isinstance(code, int) else DONE
-
-
-def _in_words(error: Exception) -> str:
-    """The line for a user's mistake."""
-    if isinstance(error, TyperException):
-        return error.format_message()
-    if isinstance(error, ValidationError):
-        problem = error.errors()[0]
-        flag = "-".join(str(part).replace("_", "-") for part in problem["loc"])
-        return f"--{flag} {problem['input']}: {problem['msg'].lower()}"
-    if isinstance(error, OSError):
-        where = f" {error.filename}" if error.filename else ""
-        return f"{error.strerror or error}{where}; what was recorded before is intact"
-    return str(error)
 
 
 @app.command()
@@ -153,7 +142,7 @@ def respond(
 ) -> int:
     """Collect answers of checkpoints to a test set."""
     from harness.checkpoints import resolve
-    from harness.stages import collect, data_sets
+    from harness.stages import collect, data_sets, missing_answers
     from harness.store import Run
 
     screen, kept = Screen(json=json, quiet=quiet), Run(run_folder)
@@ -161,31 +150,22 @@ def respond(
     targets = resolve(checkpoints)
     asked = data_sets(kept, targets, data, limit=limit, validation=False)
     answered = collect(kept, targets, asked, settings, screen, fresh=fresh)
-    for one in answered:
+    failures = [missing_answers(kept, one) for one in answered]
+    for one, missing in zip(answered, failures, strict=True):
         path = kept.folder / "responses" / one.data.label / f"{one.checkpoint.slug}.jsonl"
-        screen.show(f"{one.checkpoint.name}: {len(one.evaluation.records)} items answered, {path}")
+        total = len(one.evaluation.records)
+        there = f"{total - len(missing)} of {total}" if missing else f"{total}"
+        screen.show(f"{one.checkpoint.name}: {there} items answered, {path}")
+        if missing:
+            screen.warn(f"{one.checkpoint.name}: {missing[0]}; the same command asks again for what has no answer")
     screen.print_json(_json_of([one.evaluation.model_dump() for one in answered]))
-    return DONE
+    return WITH_FAILURES if any(failures) else DONE
 
 
 def _answer_settings(flags: dict[str, Any]) -> Any:
     from harness.respond import AnswerSettings
 
-    check_dtype(flags["dtype"])
     return AnswerSettings(**{name: flags[name] for name in AnswerSettings.model_fields})
-
-
-def check_dtype(name: str) -> None:
-    """Refuse a dtype that is none of the three that models compute in.
-
-    Raises:
-        HarnessError: Naming the nearest.
-    """
-    from harness.errors import unknown_name
-
-    known = ("float32", "bfloat16", "float16")
-    if name not in known:
-        raise unknown_name("--dtype", name, known)
 
 
 def _json_of(value: Any) -> str:
@@ -228,7 +208,7 @@ def judge(
     from finetune.instructions import read_data_set
     from harness.answers import read_answers
     from harness.checkpoints import resolve
-    from harness.judging import named_judge
+    from harness.judging import named_judge, refuse_unusable
     from harness.stages import collect, data_sets, judge_all, take_answers
     from harness.store import Run
 
@@ -244,6 +224,7 @@ def judge(
     if checkpoints:
         targets = resolve(checkpoints)
         asked = data_sets(kept, targets, data, limit=limit, validation=validation)
+        refuse_unusable(judge_)  # before time is spent on answers
         answered += collect(kept, targets, asked, settings, screen, fresh=fresh)
     made = judge_all(kept, answered, chosen, screen, name=name, fresh=fresh, retry_unscored=retry_unscored)
     slugs = {one.checkpoint.slug for one in answered}
@@ -289,7 +270,6 @@ def mmlu(
     from harness.checkpoints import resolve
     from harness.suites import mmlu_suite
 
-    check_dtype(dtype)
     chosen = [s.strip() for s in subjects.split(",") if s.strip()] if subjects is not None else None
     suite = mmlu_suite(chosen, data)
     settings = BenchmarkSettings(shots=shots, limit=limit, dtype=dtype, device=device)
@@ -321,7 +301,6 @@ def bench(
     from harness.checkpoints import resolve
     from harness.suites import task_suites
 
-    check_dtype(dtype)
     suites = task_suites([name.strip() for name in tasks.split(",") if name.strip()], local or [])
     settings = BenchmarkSettings(shots=shots, limit=limit, seed=seed, dtype=dtype, device=device)
     screen = Screen(json=json, quiet=quiet)
@@ -393,7 +372,11 @@ def compare(
         judge=judge,
         chosen=[*(evaluation or [])],
     )
-    _show(report, Screen(json=json, quiet=quiet), full=full)
+    screen = Screen(json=json, quiet=quiet)
+    for name, leaked in report.leaked.items():
+        if leaked:
+            screen.warn(f"{leaked} test items are among the entries {name} was trained on")
+    _show(report, screen, full=full)
     return DONE
 
 

@@ -147,7 +147,7 @@ def compare(
     report = Report(run=str(run.folder), baseline=names[base.slug], tables=tables, left_out=left_out)
     judged = next((f for f in shown if f.kind == "judge" and f.role == "test"), None)
     if judged:
-        validation = next((f for f in shown if f.kind == "judge" and f.role == "validation"), None)
+        validation = next((f for f in shown if f.name == judged.name and f.role == "validation"), None)
         report.pick = _pick(judged, validation, names, base)
         report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in judged.scores}
         report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in judged.scores if s.evaluation.notes}
@@ -272,8 +272,10 @@ def _adjusted(comparisons: Sequence[Comparison | None], family: Family) -> list[
 
 def _judged(comparison: Comparison, p_adjusted: float, higher_is_better: bool) -> Comparison:
     """With the verdict in words."""
-    if p_adjusted >= LEVEL:
-        words = f"can't tell (<{comparison.detectable:.1f})"
+    if comparison.same == comparison.n:
+        words = "identical"
+    elif p_adjusted >= LEVEL:
+        words = "can't tell"
     else:
         words = "better" if (comparison.difference > 0) == higher_is_better else "worse"
     return comparison.model_copy(update={"p_adjusted": p_adjusted, "verdict": words})
@@ -287,9 +289,11 @@ def _pick(judged: Family, validation: Family | None, names: Mapping[str, str], b
     all_validated = all(s.checkpoint.slug in on_validation for s in judged.scores)
     deciding = [on_validation[s.checkpoint.slug] for s in judged.scores] if all_validated else judged.scores
     scored = [s for s in deciding if s.values]
-    if not scored:
+    # On items that all have, or a checkpoint whose hardest items went unscored would win.
+    shared = set.intersection(*(set(s.values) for s in scored)) if scored else set()
+    if not shared:
         return None
-    best = max(scored, key=lambda s: float(np.mean(list(s.values.values()))))  # the earliest of equals
+    best = max(scored, key=lambda s: math.fsum(s.values[item] for item in shared))  # the earliest of equals
     by_slug = {s.checkpoint.slug: s for s in judged.scores}
     picked = by_slug[best.checkpoint.slug]
     others = [s for s in judged.scores if s is not picked]
@@ -324,7 +328,8 @@ def _losses(checkpoints: Sequence[CheckpointRecord], names: Mapping[str, str]) -
     at: dict[str, float | None] = {}
     for checkpoint in checkpoints:
         step = 0 if checkpoint.fingerprint == base else checkpoint.step
-        same_run = checkpoint.validation_curve == longest[: len(checkpoint.validation_curve)]
+        curve = checkpoint.validation_curve
+        same_run = step == 0 or (bool(curve) and curve == longest[: len(curve)])
         at[names[checkpoint.slug]] = own.get(step) if step is not None and same_run else None
     lowest, least = min(longest, key=lambda point: point[1])
     last, at_the_end = longest[-1]

@@ -1,5 +1,6 @@
 """A judge by its reference, under the name the user gives it."""
 
+import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,3 +27,20 @@ def named_judge(text: str, *, concurrency: int) -> "tuple[str | None, Judge]":
     match = None if Path(text).exists() else _ALIAS.fullmatch(text)
     alias, reference = match.groups() if match else (None, text)
     return alias, judge_from_reference(reference, JudgeOptions(concurrency=concurrency))
+
+
+def refuse_unusable(text: str) -> None:
+    """Find out at the start whether a judge can be used, with a judge of its own: one serves one event loop.
+
+    Raises:
+        JudgeError: If it cannot: down, unauthorised, another model.
+    """
+    _, judge = named_judge(text, concurrency=1)
+
+    async def ask() -> None:
+        try:
+            await judge.check()
+        finally:
+            await judge.close()
+
+    asyncio.run(ask())

@@ -21,8 +21,12 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         values = yaml.safe_load(path.read_text("utf-8")) or {}
     except OSError as error:
         raise HarnessError(f"--config {path}: {error.strerror}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise HarnessError(f"--config {path} is not YAML: {error.problem}{place}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise HarnessError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
+        raise HarnessError(f"--config {path} is not YAML: {error}") from None
     if not isinstance(values, dict):
         raise HarnessError(f"--config {path}: wanted flag: value lines, found {type(values).__name__}")
     context.default_map = {**(context.default_map or {}), **_by_parameter(context, values, path)}
@@ -35,16 +39,42 @@ def _by_parameter(context: typer.Context, values: dict[str, Any], path: Path) ->
         flag.lstrip("-"): parameter.name or ""
         for parameter in context.command.params
         for flag in [*parameter.opts, *parameter.secondary_opts]
-        if flag.startswith("--")
+        if flag.startswith("--") and flag not in ("--config", "--help")
     }
+    several = {parameter.name for parameter in context.command.params if parameter.multiple}
     found = {}
     for name, value in values.items():
         flag = str(name).replace("_", "-")
         if flag not in known:
             raise unknown_name(f"flag in {path}", flag, known)
         negated = flag.startswith("no-") and flag.removeprefix("no-") in known
-        found[known[flag]] = not value if negated else value
+        one_of_several = known[flag] in several and not isinstance(value, list)
+        found[known[flag]] = [value] if one_of_several else not value if negated else value
     return found
+
+
+def known_device(name: str) -> str:
+    """Refuse what is no device; whether this machine has it shows when it is used.
+
+    Raises:
+        HarnessError: Naming the nearest.
+    """
+    known = ("auto", "cpu", "cuda", "mps")
+    if name.partition(":")[0] not in known:
+        raise unknown_name("device", name, known)
+    return name
+
+
+def known_dtype(name: str) -> str:
+    """Refuse a dtype that is none of the three that models compute in.
+
+    Raises:
+        HarnessError: Naming the nearest.
+    """
+    known = ("float32", "bfloat16", "float16")
+    if name not in known:
+        raise unknown_name("dtype", name, known)
+    return name
 
 
 Checkpoints = Annotated[
@@ -69,6 +99,6 @@ Temperature = Annotated[float, typer.Option(min=0, help="0 takes the likeliest a
 TopK = Annotated[int | None, typer.Option(min=1, help="Sample among the K likeliest tokens.")]
 TopP = Annotated[float, typer.Option(help="Sample among the likeliest tokens of this probability.")]
 Samples = Annotated[int, typer.Option(min=1, help="Answers to each item.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", callback=known_device)]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.", callback=known_dtype)]
 BatchSize = Annotated[int, typer.Option(min=1, help="Prompts answered side by side.")]

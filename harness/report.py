@@ -1,6 +1,8 @@
 """The picture: what `compare` found, as text for a terminal. Building is apart from printing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from textwrap import wrap
+from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -10,19 +12,22 @@ from rich.text import Text
 from harness.compare import Losses, Pick, Report, Row, Table
 from harness.records import Comparison, Summary
 
+WIDTH = 80  # characters that a terminal has at least
+
 
 def picture(report: Report, *, full: bool = False, after: Sequence[RenderableType] = ()) -> Group:
     """Everything a reader needs, from the pick to what to do next.
 
     Args:
         report: What was found.
-        full: All columns.
+        full: With what else is known of each row.
         after: What to show before the last lines.
     """
     parts: list[RenderableType] = [*_head(report)]
     for table in report.tables:
         if table.role == "test":
-            parts += [*([""] if parts else []), table_of(table, report, full=full), *_under(table)]
+            parts += [*([""] if parts else []), table_of(table, report), *_under(table)]
+            parts += ["", details_of(table)] if full else []
     if report.losses:
         parts += ["", *_lines(losses_lines(report.losses))]
     parts += [*_lines(_closing(report))]
@@ -64,24 +69,35 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
     return f"{first} {others} cannot be told apart from it."
 
 
-def table_of(table: Table, report: Report, *, full: bool = False) -> RichTable:
-    """One metric of all checkpoints: seven columns, or all with `full`."""
-    made = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", header_style="bold")
+def table_of(table: Table, report: Report) -> RichTable:
+    """One metric of all checkpoints, in seven columns."""
     name = "judge" if table.kind == "judge" else table.name
-    made.add_column("", no_wrap=True)
-    made.add_column(f"{name}  (95 %)", justify="right", no_wrap=True)
-    made.add_column("scored", justify="right", no_wrap=True)
-    made.add_column(f"vs {table.baseline}", justify="right", no_wrap=True)
-    made.add_column("p adj", justify="right", no_wrap=True)
-    made.add_column("+/-/=", justify="right", no_wrap=True)
-    made.add_column("verdict", no_wrap=True)
-    if full:
-        for title in ("p", "95 % of difference", "could have missed", "bounds", "unscored"):
-            made.add_column(title, justify="right", no_wrap=True)
-    for row in table.rows:
-        picked = bool(report.pick and row.summary.checkpoint == report.pick.name and table.kind == "judge")
-        cells = [*_cells(row, picked), *(_more_cells(row) if full else [])]
-        made.add_row(*map(escape, cells), style="bold" if picked else None)
+    titles = ["", f"{name}  95 %", "scored", f"vs {table.baseline}", "p adj", "+/-/=", "verdict"]
+    pick = report.pick.name if report.pick and table.kind == "judge" else None
+    picked = [number for number, row in enumerate(table.rows) if row.summary.checkpoint == pick]
+    cells = [_cells(row, number in picked) for number, row in enumerate(table.rows)]
+    return _rich_table(titles, cells, bold=picked, left=(0, 6))
+
+
+def details_of(table: Table) -> RichTable:
+    """What else is known of each row."""
+    titles = ["", "p", "diff. 95 %", "could miss", "bounds", "unscored"]
+    return _rich_table(titles, [_more_cells(row) for row in table.rows], left=(0, 5))
+
+
+def _rich_table(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int], bold: Collection[int] = ()
+) -> RichTable:
+    """Where room is short titles are folded, columns move closer, and names are broken; a number is never cut."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    folded = ["\n".join(wrap(title, max(8, width))) for title, width in zip(titles, widths, strict=True)]
+    roomy = sum(max(8, width) + 2 for width in widths) <= WIDTH
+    made = RichTable(box=None, pad_edge=False, padding=(0, 2 if roomy else 1, 0, 0), header_style="bold")
+    for place, title in enumerate(folded):
+        side: Literal["left", "right"] = "left" if place in left else "right"
+        made.add_column(escape(title), justify=side, no_wrap=place > 0, overflow="fold")
+    for number, cells in enumerate(rows):
+        made.add_row(*map(escape, cells), style="bold" if number in bold else None)
     return made
 
 
@@ -104,9 +120,10 @@ def _cells(row: Row, picked: bool) -> list[str]:
 
 def _more_cells(row: Row) -> list[str]:
     s, c = row.summary, row.comparison
-    of_difference = ["", "", ""] if c is None else _difference_cells(c)
+    of_difference = ["", "–", ""] if c is None else _difference_cells(c)
     bounds = f"{s.bounds[0]:.1f} to {s.bounds[1]:.1f}" if s.bounds else ""
-    return [*of_difference, bounds, ", ".join(f"{n} {why}" for why, n in s.n_unscored.items())]
+    unscored = "\n".join(f"{n} {why}" for why, n in s.n_unscored.items())
+    return [f" {s.checkpoint}", *of_difference, bounds, unscored]
 
 
 def _difference_cells(c: Comparison) -> list[str]:
@@ -116,7 +133,7 @@ def _difference_cells(c: Comparison) -> list[str]:
 def _estimate(s: Summary) -> str:
     if s.estimate is None or s.low is None or s.high is None:
         return "–"
-    return f"{s.estimate:.1f}  ({s.low:.1f}–{s.high:.1f})"
+    return f"{s.estimate:.1f}  {s.low:.1f}–{s.high:.1f}"
 
 
 def _p(p: float) -> str:
@@ -129,6 +146,11 @@ def _under(table: Table) -> Iterator[Text]:
     if chance is not None:
         verdict = ": every interval holds it, so this table says nothing here" if table.at_chance else ""
         yield Text(f" chance {chance:.1f}{verdict}")
+    unseen = [r.comparison for r in table.rows if r.comparison and r.comparison.verdict == "can't tell"]
+    if unseen:
+        yield Text(
+            f" can't tell: could have missed {', '.join(f'{c.detectable:.1f} ({c.checkpoint})' for c in unseen)}"
+        )
     unscored = sum(sum(r.summary.n_unscored.values()) for r in table.rows)
     if unscored:
         total = unscored + sum(r.summary.n_scored for r in table.rows)
@@ -150,16 +172,16 @@ def _moves(s: Summary) -> float:
 def losses_lines(losses: Losses) -> list[str]:
     """Validation loss at each checkpoint, and where it turned."""
     at = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.at.items() if loss is not None)
-    turned = f"turned at step {losses.turned}" if losses.turned is not None else "did not turn"
-    return [f"validation loss {turned} of {losses.steps}", *([f"  {at}"] if at else [])]
+    turned = "did not turn in" if losses.turned is None else f"turned at step {losses.turned} of"
+    return [f"validation loss {turned} {losses.steps} steps", *([f"  {at}"] if at else [])]
 
 
 def _closing(report: Report) -> Iterator[str]:
     table = report.headline
     if table is None:
         return
-    if any(r.comparison and r.comparison.verdict.startswith("can't tell") for t in report.tables for r in t.rows):
-        yield "can't tell (<x): a difference smaller than x would mostly have been missed"
+    if any(r.comparison and r.comparison.verdict == "can't tell" for t in report.tables for r in t.rows):
+        yield "could have missed x: smaller true differences are seen less than 4 times in 5"
     if any(r.comparison for r in table.rows):
         yield "vs and +/-/=: paired on the items both have; p after Holm over the rows shown"
     if "reference+" in table.name:

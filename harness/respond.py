@@ -17,6 +17,7 @@ from harness.store import Run, Writer, record_key
 if TYPE_CHECKING:
     from finetune.generate import Sampling
 
+PROMPTS_CUT = "prompts longer than the context, their beginning left out"
 Progress = Callable[[int, int], None]  # answers there, answers wanted
 
 
@@ -183,7 +184,7 @@ def _notes(responses: Sequence[Response]) -> list[str]:
         "answers cut at the limit of new tokens": sum(r.stop_reason in ("length", "context") for r in responses),
         "answers cut while thinking": sum(r.stop_reason == "thinking" for r in responses),
         "empty answers": sum(r.text is not None and not r.text.strip() for r in responses),
-        "prompts longer than the context, their beginning left out": sum(r.truncated for r in responses),
+        PROMPTS_CUT: sum(r.truncated for r in responses),
         "items without an answer (endpoint failed)": sum(r.text is None for r in responses),
     }
     return [f"{count} {what}" for what, count in counts.items() if count]

@@ -1,12 +1,13 @@
 """Which of the recorded evaluations are set side by side, and the value of every item in them."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from statistics import fmean
 
 from harness.errors import HarnessError, unknown_name
-from harness.records import CheckpointRecord, Evaluation, Outcome, Role, Verdict
+from harness.records import JSON, CheckpointRecord, Evaluation, Outcome, Role, Verdict
 from harness.store import Run, RunFile
 
 
@@ -114,24 +115,33 @@ def families(
         chosen: Ids of evaluations to take in place of the newest.
 
     Raises:
-        HarnessError: If the newest evaluations of one table were made under different settings.
+        HarnessError: If the evaluations of one table were made under different settings, or there is none of an id.
     """
+    numbers = [e for e in recorded.evaluations if e.stage != "respond"]
+    for name in chosen:
+        if name not in (known := {e.id for e in numbers}):
+            raise unknown_name("evaluation", name, known)
+    _refuse_unknown_names(numbers, datasets, judge)
     slugs = {c.slug: c for c in checkpoints}
-    groups: dict[tuple[str, str, str], dict[str, Evaluation]] = {}
-    for evaluation in recorded.evaluations:
-        if evaluation.stage == "respond" or evaluation.checkpoint not in slugs:
-            continue
-        if not _matches(evaluation, datasets, judge):
-            continue
-        group = groups.setdefault((evaluation.stage, evaluation.dataset, evaluation.judge or ""), {})
-        held = group.get(evaluation.checkpoint)
-        if held is None or held.id not in chosen:  # the list is oldest first
-            group[evaluation.checkpoint] = evaluation
-    newest, left_out = _newest_data(groups)
+    groups: dict[Place, list[Evaluation]] = {}
+    for evaluation in numbers:
+        if evaluation.checkpoint in slugs and _matches(evaluation, datasets, judge):
+            place = (evaluation.stage, evaluation.dataset, evaluation.judge or "")
+            groups.setdefault(place, []).append(evaluation)
+    newest, left_out = _newest_data(groups, chosen)
     ordered = sorted(newest, key=lambda key: (key[0] != "judge", key[1]))
-    return [
-        _family(run, [groups[key][slug] for slug in slugs if slug in groups[key]], slugs) for key in ordered
-    ], left_out
+    return [_family(run, groups[key], slugs, chosen) for key in ordered], left_out
+
+
+def _refuse_unknown_names(numbers: Sequence[Evaluation], datasets: Collection[str], judge: str | None) -> None:
+    """Raise for a data set or judge that no evaluation has; where there are none at all, that is what to say."""
+    labels = {e.dataset for e in numbers}
+    for name in datasets if numbers else ():
+        if not any(label.startswith(name) for label in labels):
+            raise unknown_name("data set in this run", name, {label.rpartition("-")[0] for label in labels})
+    judges = {e.judge for e in numbers if e.judge}
+    if judge and numbers and not any(known.startswith(judge) for known in judges):
+        raise unknown_name("judge in this run", judge, {known.partition("+")[0] for known in judges})
 
 
 def _matches(evaluation: Evaluation, datasets: Collection[str], judge: str | None) -> bool:
@@ -140,32 +150,49 @@ def _matches(evaluation: Evaluation, datasets: Collection[str], judge: str | Non
     return by_data and by_judge
 
 
-def _newest_data(
-    groups: dict[tuple[str, str, str], dict[str, Evaluation]],
-) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """One data set and judge for each stage and role, the newest; a benchmark's tasks each stand for themselves."""
-    newest: dict[tuple[str, str], tuple[str, str, str]] = {}
+Place = tuple[str, str, str]  # stage, data set, judge
+
+
+def _newest_data(groups: dict[Place, list[Evaluation]], chosen: Collection[str]) -> tuple[list[Place], list[str]]:
+    """One data set and judge for each stage and role; a benchmark's tasks each stand for themselves.
+
+    The one that holds a chosen evaluation, else the newest; for validation the newest by the judge of the test
+    items, since a pick by another judge says little about them.
+    """
+
+    def rank(key: Place) -> tuple[bool, str]:
+        return any(e.id in chosen for e in groups[key]), max(e.created for e in groups[key])
+
+    by_rank = sorted(groups, key=rank)
+    tested = [key for key in by_rank if key[0] == "judge" and groups[key][-1].role == "test"]
+    judge = tested[-1][2] if tested else None
+    by_rank.sort(key=lambda key: key[2] == judge)
+    newest: dict[tuple[str, str], Place] = {}
     left_out = []
-    when = {key: max(e.created for e in group.values()) for key, group in groups.items()}
-    for key in sorted(groups, key=when.__getitem__):
-        stage, data, _judge = key
-        role = next(iter(groups[key].values())).role
-        place = (stage, role) if stage == "judge" else (stage, data.rpartition("-")[0])
+    for key in by_rank:
+        stage, data, _ = key
+        place = (stage, groups[key][-1].role) if stage == "judge" else (stage, data.rpartition("-")[0])
         if place in newest:
             left_out.append(_describe(newest[place]))
         newest[place] = key
     return list(newest.values()), left_out
 
 
-def _describe(key: tuple[str, str, str]) -> str:
+def _describe(key: Place) -> str:
     _, data, judge = key
     return f"{data} by {judge}" if judge else data
 
 
-def _family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
-    _refuse_mixed(evaluations, slugs)
-    first = evaluations[0]
-    if first.stage == "judge":
+def _family(
+    run: Run, group: Sequence[Evaluation], slugs: dict[str, CheckpointRecord], chosen: Collection[str]
+) -> Family:
+    held: dict[str, Evaluation] = {}
+    for evaluation in group:  # oldest first
+        if evaluation.checkpoint not in held or held[evaluation.checkpoint].id not in chosen:
+            held[evaluation.checkpoint] = evaluation
+    evaluations = [held[slug] for slug in slugs if slug in held]
+    _refuse_mixed(evaluations, group, slugs)
+    if evaluations[0].stage == "judge":
         return _judge_family(run, evaluations, slugs)
     return _benchmark_family(run, evaluations, slugs)
 
@@ -174,24 +201,32 @@ def _family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, Checkp
 _MAY_DIFFER = ("limit", "samples", "style", "own_style")
 
 
-def _refuse_mixed(evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> None:
-    """Raise when settings differ that change what is measured; a checkpoint's own style is no difference."""
-    first = evaluations[0]
-    for other in evaluations[1:]:
-        fields = sorted({*first.settings, *other.settings} - {*_MAY_DIFFER})
-        differing = [f for f in fields if first.settings.get(f) != other.settings.get(f)]
-        forced = {e.settings.get("style") for e in (first, other) if not e.settings.get("own_style")}
-        if len(forced) > 1 and "answers" not in differing:
-            differing.append("style")
-        if "answers" in differing:  # answers made elsewhere: nobody knows their settings
+def _refuse_mixed(
+    evaluations: Sequence[Evaluation], group: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]
+) -> None:
+    """Raise when settings differ that change what is measured, and name the evaluations that there are instead."""
+    for one, other in combinations(evaluations, 2):
+        field = _differing(one.settings, other.settings)
+        if field is None:
             continue
-        if differing:
-            field = differing[0]
-            raise HarnessError(
-                f"{slugs[first.checkpoint].name} and {slugs[other.checkpoint].name} were evaluated on {first.dataset} "
-                f"with different {field} ({first.settings.get(field)} and {other.settings.get(field)}); evaluate both "
-                f"alike, or choose with --eval {first.id} or --eval {other.id} and name the checkpoints"
-            )
+        both = (slugs[one.checkpoint].name, slugs[other.checkpoint].name)
+        older = [e for e in group if e not in evaluations and e.checkpoint in (one.checkpoint, other.checkpoint)]
+        ways = [f"--eval {e.id} ({slugs[e.checkpoint].name}, {field} {e.settings.get(field)})" for e in older]
+        raise HarnessError(
+            f"{both[0]} and {both[1]} were evaluated on {one.dataset} with different {field} "
+            f"({one.settings.get(field)} and {other.settings.get(field)}); evaluate both alike, "
+            + (f"or take an older evaluation: {' or '.join(ways)}" if ways else "or name the checkpoints to compare")
+        )
+
+
+def _differing(one: Mapping[str, JSON], other: Mapping[str, JSON]) -> str | None:
+    """The first setting that differs and may not; a checkpoint's own style is no difference."""
+    fields = sorted({*one, *other} - {*_MAY_DIFFER})
+    if one.get("answers") != other.get("answers"):  # of answers made elsewhere nobody knows the settings
+        fields = ["judge_fingerprint"]
+    forced = {s.get("style") for s in (one, other) if not s.get("own_style") and "answers" not in s}
+    differing = [f for f in fields if one.get(f) != other.get(f)] + ["style"] * (len(forced) > 1)
+    return next(iter(differing), None)
 
 
 def _judge_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
@@ -252,7 +287,7 @@ def _benchmark_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[s
 
 def _main_metric(outcomes: Iterable[Outcome]) -> str:
     """Accuracy where there is one, else the first metric the task has."""
-    names = list(next((o.metrics for o in outcomes), {"": 0.0}))
+    names = list(next((o.metrics for o in outcomes if o.metrics), {"": 0.0}))
     return "acc" if "acc" in names else names[0]
 
 

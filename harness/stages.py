@@ -12,8 +12,8 @@ from harness.answers import Answers, record_answers
 from harness.benchmark import BenchmarkSettings, Suite, run_benchmark
 from harness.checkpoints import Target
 from harness.errors import HarnessError
-from harness.records import CheckpointRecord, Evaluation, Role
-from harness.respond import AnswerSettings, respond
+from harness.records import CheckpointRecord, Evaluation, Response, Role
+from harness.respond import PROMPTS_CUT, AnswerSettings, respond
 from harness.score import judge_responses
 from harness.screen import Screen
 from harness.store import Run
@@ -124,7 +124,15 @@ def _warn(evaluation: Evaluation, name: str, data: DataSet, screen: Screen) -> N
         n, total = len(evaluation.leaked), len(data.evaluated)
         screen.warn(f"{n} of {total} items of {data.name} are among the entries {name} was trained on")
     for note in evaluation.notes:
-        screen.say(f"{name}, {data.name}: {note}")
+        (screen.warn if note.endswith(PROMPTS_CUT) else screen.say)(f"{name}, {data.name}: {note}")
+
+
+def missing_answers(run: Run, answered: Answered) -> list[str]:
+    """Why items have no answer, one reason for each such item."""
+    evaluation = answered.evaluation
+    there = run.records(Response, "responses", evaluation.dataset, evaluation.checkpoint).read()
+    missing = ([there[key] for key in keys if there[key].text is None] for keys in evaluation.records.values())
+    return [failed[0].failure or "no answer" for failed in missing if failed]
 
 
 def take_answers(run: Run, answers: Answers) -> Answered:
@@ -202,7 +210,7 @@ def benchmark_all(
             with screen.progress(f"{target.record.name} takes {suite.name}", "requests") as advance:
                 evaluation = run_benchmark(run, target, suite, settings, fresh=fresh, progress=advance)
             for note in evaluation.notes:
-                screen.say(f"{target.record.name}, {suite.name}: {note}")
+                screen.warn(f"{target.record.name}, {suite.name}: {note}")
             made.append(evaluation)
     return made
 

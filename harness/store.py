@@ -6,13 +6,14 @@ A line counts once it is flushed to disk. A line that a crash tore is cut off be
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from harness.errors import HarnessError
 from harness.records import JSON, CheckpointRecord, Evaluation, Line, now
@@ -63,19 +64,24 @@ class RecordFile(Generic[L]):
         """Hold the file as its only writer.
 
         Raises:
-            HarnessError: If another process writes it, or the folder cannot be written.
+            HarnessError: If another process writes it, or it cannot be written.
         """
         with only_writer(self.path):
-            _cut_torn_tail(self.path)
-            with self.path.open("ab") as file:
-                yield Writer(file.fileno())
+            try:
+                _cut_torn_tail(self.path)
+                file = self.path.open("ab")
+            except OSError as error:
+                raise _cannot_write(self.path, error) from None
+            with file:
+                yield Writer(self.path, file.fileno())
 
 
 class Writer(Generic[L]):
     """Appends records; what `append` returned from is on the disk."""
 
-    def __init__(self, descriptor: int):
-        """Writes to an open file descriptor, without a buffer of its own."""
+    def __init__(self, path: Path, descriptor: int):
+        """Writes to the open file descriptor of a path, without a buffer of its own."""
+        self._path = path
         self._descriptor = descriptor
 
     def append(self, *lines: L, sync: bool = True) -> None:
@@ -86,13 +92,32 @@ class Writer(Generic[L]):
             sync: Wait for the disk. Without, a killed process loses nothing, but a power cut may.
 
         Raises:
-            OSError: If that fails, as on a full disk. What was there before is intact.
+            HarnessError: If that fails, as on a full disk. What was there before is intact.
         """
-        left = memoryview("".join(f"{line.model_dump_json()}\n" for line in lines).encode())
-        while left:
-            left = left[os.write(self._descriptor, left) :]
-        if sync:
-            os.fsync(self._descriptor)
+        left = memoryview(b"".join(map(_as_json, lines)))
+        size = os.fstat(self._descriptor).st_size
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+            if sync:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            # Half a line, were something appended to it, would be a damaged line in the middle.
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, size)
+            raise HarnessError(
+                f"cannot write {self._path}: {error.strerror}; what was recorded before is intact, "
+                f"make room and run the same command again"
+            ) from None
+
+
+def _as_json(line: Line) -> bytes:
+    try:
+        text = line.model_dump_json()
+    except PydanticSerializationError:
+        # Half of a surrogate pair, as endpoints send when they cut an emoji: it has no UTF-8 form.
+        text = json.dumps(line.model_dump(), ensure_ascii=False)
+    return text.encode("utf-8", "replace") + b"\n"
 
 
 @contextmanager
@@ -172,7 +197,7 @@ class Run:
             HarnessError: If it cannot be read.
         """
         try:
-            return RunFile.model_validate_json(self._path.read_text("utf-8"))
+            return RunFile.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:
             return RunFile(created=now(), versions=_versions())
         except NotADirectoryError:
@@ -240,8 +265,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def missing_keys(wanted: Mapping[str, Iterable[str]], recorded: Mapping[str, Line]) -> set[str]:
-    """Keys that are wanted and not recorded yet."""
-    return {key for keys in wanted.values() for key in keys} - recorded.keys()

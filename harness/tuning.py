@@ -81,15 +81,15 @@ def _train(target: Target, splits: Splits, state: "State", out: Path, device: st
     checkpoint = target.load(device=device, dtype="float32")
     columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), console=screen.err, disable=screen.still, transient=True) as bar:
-        for line in _follow(fine_tune(checkpoint, splits, state, out), bar):
+        for line in _follow(fine_tune(checkpoint, splits, state, out), bar, screen):
             screen.say(line)
     screen.say(
         f"{out}: best is {state.best} ({'early stop: ' + state.stopped if state.stopped else 'all epochs done'})"
     )
 
 
-def _follow(events: "Iterator[Event]", bar: Progress) -> Iterator[str]:
-    """Advance the bar; yield what is worth a line."""
+def _follow(events: "Iterator[Event]", bar: Progress, screen: Screen) -> Iterator[str]:
+    """Advance the bar, warn of what did not fit; yield what is worth a line."""
     import time
 
     from finetune.train import EpochEnded, Evaluated, Started, Stepped
@@ -100,7 +100,8 @@ def _follow(events: "Iterator[Event]", bar: Progress) -> Iterator[str]:
         match event:
             case Started():
                 bar.update(task, total=event.steps)
-                yield from event.notes
+                for note in event.notes:
+                    screen.warn(note)
             case Stepped():
                 tokens += event.tokens
                 rate = f"loss {event.loss:.2f} · {tokens / (time.monotonic() - began):,.0f} tokens/s"
@@ -110,6 +111,7 @@ def _follow(events: "Iterator[Event]", bar: Progress) -> Iterator[str]:
                 losses = f"{trained}validation loss {event.validation_loss:.3f}"
                 yield f"step {event.step:>5}  epoch {event.epoch:4.2f}  {losses}"
             case EpochEnded():
-                yield f'epoch {event.epoch} answers "{event.question.question[:60]}": "{event.answer[:60]}"'
+                asked, answered = (" ".join(text.split())[:60] for text in (event.question.question, event.answer))
+                yield f'epoch {event.epoch} answers "{asked}": "{answered}"'
             case _:
                 pass

@@ -11,7 +11,7 @@ from judges.base import JudgeError
 OPENAI = "https://api.openai.com/v1"
 OLLAMA = "http://localhost:11434"
 
-_USER_INFO = re.compile(r"//[^/\s]*@")
+_USER_INFO = re.compile(r"//.*@", re.DOTALL)  # to the last @: a password may hold any character
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
@@ -89,7 +89,8 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - reading it checks it
     except ValueError as error:
-        raise JudgeError(f"not an address: {shown} ({error})") from None
+        # The error quotes what stands for the port, which may be a part of a password.
+        raise JudgeError(f"not an address: {shown}" + ("" if "@" in url else f" ({error})")) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise JudgeError(f"not an address: {shown} (wanted http://HOST:PORT or https://HOST)")
     if "@" in parts.netloc:

@@ -62,7 +62,7 @@ def split_model(text: str, wanted: str) -> tuple[str, str | None]:
     model, at, url = text, "", ""
     if places := list(re.finditer(r"@(?=https?://)", text)):
         model, at, url = text[: places[-1].start()], "@", text[places[-1].end() :]
-    if not model or "://" in model:
+    if not model or "//" in model:
         raise JudgeError(f"no model in {hide_credentials(text)!r}: wanted {wanted}")
     if not at and (bare := re.search(r"@((?:localhost|[\w.-]+:\d+)\b.*)$", model)):
         raise JudgeError(f"is {bare[1]} an address? Then write @http://{bare[1]}: wanted {wanted}")

@@ -8,13 +8,15 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from finetune.checkpoint import load_checkpoint
+from finetune.checkpoint import Checkpoint, load_checkpoint
 from finetune.export import export_gguf
 from finetune.styles import STYLES
+from finetune.transformer import Transformer
 from tests.conftest import ROOT
 from tests.llama_server import llama_server
 
@@ -87,9 +89,19 @@ def test_demo_again_redoes_nothing(demo: tuple[Path, str]) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The embedded base model behind llama.cpp's own server."""
     gguf = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    export_gguf(load_checkpoint(BASE), gguf, chat_template=STYLES["alpaca"].chat_template)
-    with llama_server(gguf, context=1024) as address:
+    export_gguf(with_longer_context(load_checkpoint(BASE)), gguf, chat_template=STYLES["alpaca"].chat_template)
+    with llama_server(gguf, context=2048) as address:
         yield address
+
+
+def with_longer_context(checkpoint: Checkpoint) -> Checkpoint:
+    """The model with its positions repeated: a judge's prompt is longer than a toy's context."""
+    config = replace(checkpoint.model.config, context_length=2048)
+    model = Transformer(config)
+    state = checkpoint.model.state_dict()
+    learnt = state["positions.weight"]
+    model.load_state_dict(state | {"positions.weight": learnt.repeat(2048 // len(learnt), 1)})
+    return Checkpoint(model, checkpoint.tokenizer)
 
 
 def judge_with(server: str, folder: Path) -> list[str | Path]:

@@ -23,8 +23,8 @@ def sign_flip_p(differences: Floats, *, resamples: int = 10_000, seed: int = 0) 
     n = len(moved)
     if n == 0:
         return 1.0
-    # Sums that are equal but for rounding count as equal.
-    observed = abs(float(moved.sum())) * (1 - 1e-12)
+    # Sums that are equal but for rounding, which grows with what is summed, count as equal.
+    observed = abs(float(moved.sum())) - 1e-12 * float(np.abs(moved).sum())
     if 2**n <= resamples:
         signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)  # (2^n, n)
         return float((np.abs(signs @ moved) >= observed).mean())
