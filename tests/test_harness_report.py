@@ -1,0 +1,161 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from harness.compare import Losses, Pick, Report, compare
+from harness.report import WIDTH, details_of, losses_lines, pick_sentence, picture, table_of
+from harness.store import Run
+from tests.recorded import checkpoint, judged, measured
+
+
+def shown(report: Report, *, full: bool = False, width: int = WIDTH) -> list[str]:
+    console = Console(width=width, record=True, file=Path("/dev/null").open("w"), force_terminal=False)  # noqa: SIM115
+    with console.file:
+        console.print(picture(report, full=full))
+        return [line.rstrip() for line in console.export_text().splitlines()]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "run")
+
+
+BASE = [20.0 + n % 5 for n in range(24)]
+
+
+def judged_three(run: Run, names: Sequence[str] = ("base", "epoch-1", "epoch-2")) -> Report:
+    scores = (BASE, [s + 10 + n % 2 for n, s in enumerate(BASE)], [s + 11 - n % 2 for n, s in enumerate(BASE)])
+    for number, (name, own) in enumerate(zip(names, scores, strict=True)):
+        who = checkpoint(name, base=names[0] if number else None, step=number)
+        for role in ("validation", "test"):
+            judged(run, who, own, data=f"{role}-1", role=role, judge="reference+token-f1-v1")
+    return compare(run)
+
+
+GOLDEN = """\
+24 test items · judge reference, token-f1-v1 · picked on validation · seen 1x
+
+ PICK epoch-1: +10.5 over base (10.3 to 10.7). epoch-2 cannot be told apart from
+it.
+
+              judge  95 %  scored     vs base  p adj   +/-/=  verdict
+ base     21.9  21.3–22.5   24/24           –
+▸epoch-1  32.4  31.8–33.1   24/24  +10.5 ±0.2  <.001  24/0/0  better
+ epoch-2  32.4  31.8–33.0   24/24  +10.5 ±0.2  <.001  24/0/0  better
+ vs and +/-/=: paired on the items both have; p after Holm over the rows shown
+ judge card: no LLM; token F1 x 100 against the expected answer
+ leakage: 0 of 24 test items in the training data"""
+
+
+def test_a_small_report_reads_so(run: Run) -> None:
+    assert "\n".join(shown(judged_three(run))) == GOLDEN
+
+
+def columns(table: RichTable) -> list[str]:
+    return [str(column.header).replace("\n", " ") for column in table.columns]
+
+
+@pytest.mark.parametrize(
+    "names", [("base", "epoch-1", "epoch-12"), ("gpt2-medium", "checkpoint-400", "checkpoint-1200")]
+)
+def test_a_table_has_seven_columns_and_fits_80_characters_with_every_number_whole(
+    run: Run, names: tuple[str, str, str]
+) -> None:
+    judged_three(run, names)
+    for name, right in zip(names, (0.3, 0.4, 0.9), strict=True):
+        base = None if name == names[0] else names[0]
+        measured(run, checkpoint(name, base=base, step=int(10 * right)), [float(n < 300 * right) for n in range(300)])
+    report = compare(run)
+    for table in report.tables:
+        assert len(columns(table_of(table, report))) == 7
+        assert len(columns(details_of(table))) <= 7
+    for full in (False, True):
+        text = shown(report, full=full)
+        assert max(map(len, text)) <= WIDTH
+        assert "…" not in "".join(text)
+        for table in report.tables:
+            if table.role == "test":
+                for row in table.rows:
+                    s, c = row.summary, row.comparison
+                    cells = [s.checkpoint, f"{s.estimate:.1f}  {s.low:.1f}–{s.high:.1f}"]
+                    cells += [f"{c.difference:+.1f} ±", f"{c.better}/{c.worse}/{c.same}", c.verdict] if c else []
+                    assert any(all(cell in line for cell in cells) for line in text), cells
+
+
+def test_a_long_name_is_broken_and_its_numbers_stay_whole(run: Run) -> None:
+    text = shown(judged_three(run, ("base", "meta-llama/Llama-3.1-8B-Instruct-finetuned", "epoch-2")))
+    assert max(map(len, text)) <= WIDTH
+    assert any("+10.5 ±0.2" in line and "24/0/0" in line and line.endswith("better") for line in text)
+
+
+def test_a_difference_that_cannot_be_told_is_said_with_what_could_have_been_missed(run: Run) -> None:
+    judged(run, "base", [50.0, 40.0, 60.0, 20.0])
+    judged(run, "new", [51.0, 38.0, 63.0, 19.0])
+    report = compare(run)
+    c = report.tables[0].rows[1].comparison
+    assert c is not None
+    text = shown(report)
+    assert any("can't tell" in line and "new" in line for line in text)
+    assert f" can't tell: could have missed {c.detectable:.1f} (new)" in text
+    assert " could have missed x: smaller true differences are seen less than 4 times in 5" in text
+    assert " The pick and its score share the test items, so the score flatters it." in text
+    assert " judge card: 8 of 8 scored · not checked by people" in text
+
+
+def test_what_is_unscored_is_counted_with_its_reasons_and_what_it_could_move(run: Run) -> None:
+    judged(run, "base", [50.0, 50.0, 50.0, "unreadable"])
+    judged(run, "new", [60.0, 61.0, "timeout", "unreadable"])
+    text = shown(compare(run), full=True)
+    assert " 3 of 8 unscored (2 unreadable, 1 timeout), moves an estimate by at most 30.2" in text
+    assert any("3/4" in line and line.startswith(" base") for line in text)
+    details = "\n".join(text[text.index(next(line for line in text if "bounds" in line)) :])
+    assert "37.5 to 62.5" in details
+    assert "1 timeout" in details
+
+
+def test_chance_stands_under_the_table(run: Run) -> None:
+    measured(run, "base", [1.0, 0.0, 0.0, 0.0] * 5)
+    measured(run, "new", [0.0, 0.0, 1.0, 0.0] * 5)
+    assert " chance 25.0: every interval holds it, so this table says nothing here" in shown(compare(run))
+    measured(run, "new", [1.0, 1.0, 1.0, 1.0] * 5, settings={"shots": None})
+    assert " chance 25.0" in shown(compare(run))
+
+
+def test_leakage_is_said_by_name(run: Run) -> None:
+    judged(run, "base", [1.0, 2.0, 3.0])
+    judged(run, "new", [1.0, 2.0, 4.0], leaked=["i0", "i2"], notes=["3 answers cut at the limit of new tokens"])
+    text = shown(compare(run))
+    assert " leakage: 2 of 3 test items in new's training data" in text
+    assert " new: 3 answers cut at the limit of new tokens" in text
+
+
+def test_the_pick_in_words(run: Run) -> None:
+    report = judged_three(run)
+    versus = report.tables[0].rows[1].comparison
+
+    def say(name: str, undecided: list[str], *, gains: bool = True) -> str:
+        pick = Pick(name=name, picked_on="test", against_base=versus if gains else None, undecided=undecided)
+        return pick_sentence(pick, "base")
+
+    assert say("a", []) == "a: +10.5 over base (10.3 to 10.7)."
+    assert say("a", ["b", "c", "d"]).endswith(" b, c and d cannot be told apart from it.")
+    assert say("base", [], gains=False) == "base: nothing beats the baseline."
+    assert say("base", ["a"], gains=False).endswith("nothing beats the baseline. a cannot be told apart from it.")
+    assert say("a", [], gains=False) == "a."
+
+
+def test_losses_in_words() -> None:
+    assert losses_lines(Losses(at={"base": 4.0, "new": 2.1234, "x": None}, turned=10, steps=20)) == [
+        "validation loss turned at step 10 of 20 steps",
+        "  base 4.000  new 2.123",
+    ]
+    assert losses_lines(Losses(at={}, turned=None, steps=9)) == ["validation loss did not turn in 9 steps"]
+
+
+def test_names_with_brackets_are_no_markup(run: Run) -> None:
+    text = shown(judged_three(run, ("base", "[bold]x", "[/y]")))
+    assert any("[bold]x" in line and "24/24" in line for line in text)
+    assert any("PICK [bold]x: +10.5" in line for line in text)

@@ -1,0 +1,201 @@
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from finetune.instructions import DataSet, Entry
+from harness.errors import HarnessError
+from harness.records import Evaluation, Response, Verdict
+from harness.score import judge_responses
+from harness.store import Run
+from judges.base import JSON, Judge, Judgment, Submission, Unscored
+from judges.catalog import judge_from_reference
+from tests.recorded import checkpoint
+
+WHO = checkpoint("model")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "run")
+
+
+def data_of(n: int, *, expected: Mapping[int, str] | None = None) -> DataSet:
+    right = expected or {}
+    entries = [Entry(item_id=f"i{k}", instruction=f"Say {k}.", output=right.get(k, f"{k}")) for k in range(n)]
+    return DataSet("d", tuple(entries))
+
+
+def answer(run: Run, data: DataSet, *, missing: int = 0, samples: int = 1) -> Evaluation:
+    """Every item is answered with its own number, but for the last ones, whose endpoint failed."""
+    responses = [
+        Response(
+            key=f"r{n}-{s}",
+            item_id=e.item_id,
+            checkpoint=WHO.fingerprint,
+            prompt=e.question,
+            sample=s,
+            text=None if n >= len(data.entries) - missing else f"{n}",
+        )
+        for n, e in enumerate(data.entries)
+        for s in range(samples)
+    ]
+    with run.records(Response, "responses", data.label, WHO.slug).writing() as writer:
+        writer.append(*responses)
+    keys: dict[str, list[str]] = {e.item_id: [] for e in data.entries}
+    for r in responses:
+        keys[r.item_id].append(r.key)
+    return Evaluation(
+        stage="respond", checkpoint=WHO.slug, dataset=data.label, records=keys, leaked=["i1"], notes=["a note"]
+    )
+
+
+class FakeJudge:
+    """Gives every answer 50, fails as it is told, and counts what it is asked."""
+
+    name, rubric, scale, fingerprint = "fake", "plain-v1", (0.0, 100.0), "f"
+
+    def __init__(self, *reasons: Unscored | None, concurrency: int = 1) -> None:
+        self.reasons = list(reasons)
+        self.concurrency = concurrency
+        self.asked: list[str] = []
+
+    def request(self, submission: Submission) -> dict[str, JSON]:
+        return {"expected": submission.expected, "answer": submission.answer}
+
+    async def check(self) -> list[str]:
+        return []
+
+    async def judge(self, submission: Submission) -> Judgment:
+        self.asked.append(submission.answer)
+        reason = self.reasons.pop(0) if self.reasons else None
+        return Judgment(reason=reason, detail="as told", raw="?") if reason else Judgment(score=50.0, calls=1)
+
+    async def close(self) -> None:
+        pass
+
+
+def judge_all(
+    run: Run, data: DataSet, answered: Evaluation, judge: Judge, *, fresh: bool = False, retry_unscored: bool = False
+) -> Evaluation:
+    made = judge_responses(run, WHO, data, answered, judge, fresh=fresh, retry_unscored=retry_unscored)
+    return asyncio.run(made)
+
+
+def verdicts(run: Run, evaluation: Evaluation) -> dict[str, Verdict]:
+    assert evaluation.judge is not None
+    return run.records(Verdict, "verdicts", evaluation.dataset, evaluation.judge, WHO.slug).read()
+
+
+def test_the_reference_judge_scores_every_answer_once(run: Run) -> None:
+    data = data_of(4, expected={3: "something else"})
+    answered = answer(run, data)
+    evaluation = judge_all(run, data, answered, judge_from_reference("reference"))
+    found = verdicts(run, evaluation)
+    by_item = {v.item_id: (v.score, v.exact) for v in found.values()}
+    assert by_item == {"i0": (100, True), "i1": (100, True), "i2": (100, True), "i3": (0, False)}
+    assert {v.response for v in found.values()} == {f"r{n}-0" for n in range(4)}
+    assert (evaluation.leaked, evaluation.notes, evaluation.role) == (["i1"], ["a note"], "test")
+    path = run.records(Verdict, "verdicts", data.label, evaluation.judge or "", WHO.slug).path
+    before = path.read_bytes()
+    judge_all(run, data, answered, judge_from_reference("reference"))
+    assert path.read_bytes() == before
+    assert len(run.read().evaluations) == 1
+
+
+def test_a_second_run_makes_no_call_and_fresh_makes_all_of_them(run: Run) -> None:
+    data = data_of(6)
+    answered = answer(run, data)
+    first, second, third = FakeJudge(), FakeJudge(), FakeJudge()
+    judge_all(run, data, answered, first)
+    judge_all(run, data, answered, second)
+    evaluation = judge_all(run, data, answered, third, fresh=True)
+    assert (len(first.asked), len(second.asked), len(third.asked)) == (6, 0, 6)
+    assert {v.attempt for v in verdicts(run, evaluation).values()} == {1}
+
+
+def test_what_cannot_be_scored_is_kept_with_its_reason_and_its_reply(run: Run, tmp_path: Path) -> None:
+    script = tmp_path / "script.jsonl"
+    replies = [{"answer": "1", "reply": "no idea"}, {"answer": "2", "fails": "timeout"}, {"reply": '{"score": 70}'}]
+    script.write_text("\n".join(map(json.dumps, replies)))
+    data = data_of(4)
+    answered = answer(run, data)
+    evaluation = judge_all(run, data, answered, judge_from_reference(f"scripted:{script}"))
+    found = {v.item_id: v for v in verdicts(run, evaluation).values()}
+    assert {i: (v.score, v.unscored) for i, v in found.items()} == {
+        "i0": (70, None),
+        "i1": (None, "unreadable"),
+        "i2": (None, "timeout"),
+        "i3": (70, None),
+    }
+    assert found["i1"].raw == "no idea"
+    assert found["i1"].messages, "what was asked is kept"
+
+
+def test_unscored_verdicts_are_left_alone_unless_they_are_to_be_retried(run: Run) -> None:
+    data = data_of(5)
+    answered = answer(run, data)
+    judge_all(run, data, answered, FakeJudge(Unscored.UNREADABLE, None, Unscored.TIMEOUT))
+    calm, eager = FakeJudge(), FakeJudge()
+    judge_all(run, data, answered, calm)
+    evaluation = judge_all(run, data, answered, eager, retry_unscored=True)
+    assert (calm.asked, eager.asked) == ([], ["0", "2"])
+    found = verdicts(run, evaluation)
+    assert Counter((v.score, v.attempt) for v in found.values()) == {(50, 0): 3, (50, 1): 2}
+
+
+def test_lost_connections_are_tried_again_by_the_next_run_by_itself(run: Run) -> None:
+    data = data_of(5)
+    answered = answer(run, data)
+    judge_all(run, data, answered, FakeJudge(None, Unscored.CONNECTION, None, Unscored.CONNECTION))
+    again = FakeJudge()
+    evaluation = judge_all(run, data, answered, again)
+    assert again.asked == ["1", "3"]
+    assert all(v.score == 50 for v in verdicts(run, evaluation).values())
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_twenty_lost_connections_in_a_row_stop_the_run_and_keep_what_was_done(run: Run, concurrency: int) -> None:
+    data = data_of(60)
+    answered = answer(run, data)
+    gone = FakeJudge(*[None] * 10, *[Unscored.CONNECTION] * 60, concurrency=concurrency)
+    with pytest.raises(HarnessError, match="the judge fake is gone; run the same command again"):
+        judge_all(run, data, answered, gone)
+    assert 30 <= len(gone.asked) < 30 + concurrency
+    listed = run.read().evaluations[-1]
+    assert len(listed.records) == 60, "what is missing is seen as missing"
+    assert sum(v.score == 50 for v in verdicts(run, listed).values()) == 10
+    back = FakeJudge(concurrency=concurrency)
+    evaluation = judge_all(run, data, answered, back)
+    assert len(back.asked) == 50
+    assert all(v.score == 50 for v in verdicts(run, evaluation).values())
+
+
+def test_a_corrected_expected_answer_never_meets_an_old_verdict(run: Run) -> None:
+    data, corrected = data_of(3), data_of(3, expected={1: "one"})
+    old = judge_all(run, data, answer(run, data), judge_from_reference("reference"))
+    new = judge_all(run, corrected, answer(run, corrected), judge_from_reference("reference"))
+    assert {v.score for v in verdicts(run, old).values()} == {100}
+    assert {v.item_id: v.score for v in verdicts(run, new).values()} == {"i0": 100, "i1": 0, "i2": 100}
+    assert old.records["i1"] != new.records["i1"]
+
+
+def test_another_rubric_or_judge_has_verdicts_of_its_own(run: Run) -> None:
+    data = data_of(2)
+    answered = answer(run, data)
+    one, other = FakeJudge(), FakeJudge()
+    other.fingerprint = "g"
+    first, second = judge_all(run, data, answered, one), judge_all(run, data, answered, other)
+    assert len(other.asked) == 2
+    assert first.id != second.id
+    assert not {k for ks in first.records.values() for k in ks} & {k for ks in second.records.values() for k in ks}
+
+
+def test_items_without_an_answer_have_nothing_to_judge_and_samples_are_judged_each(run: Run) -> None:
+    data, judge = data_of(4), FakeJudge()
+    evaluation = judge_all(run, data, answer(run, data, missing=1, samples=2), judge)
+    assert judge.asked == ["0", "0", "1", "1", "2", "2"]
+    assert [len(keys) for keys in evaluation.records.values()] == [2, 2, 2, 0]

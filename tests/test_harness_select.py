@@ -1,0 +1,169 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.compare import compare
+from harness.errors import HarnessError
+from harness.select import Family, choose_checkpoints, families, judge_folder
+from harness.store import Run
+from tests.recorded import checkpoint, judged, measured
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "run")
+
+
+def shown(
+    run: Run, *, datasets: tuple[str, ...] = (), judge: str | None = None, chosen: tuple[str, ...] = ()
+) -> tuple[list[Family], list[str]]:
+    recorded = run.read()
+    return families(run, recorded, choose_checkpoints(recorded, ()), datasets=datasets, judge=judge, chosen=chosen)
+
+
+def names(run: Run, *wanted: str) -> list[str]:
+    return [c.name for c in choose_checkpoints(run.read(), wanted)]
+
+
+def test_checkpoints_come_in_training_order_whatever_the_order_they_were_judged_in(run: Run) -> None:
+    for who in (
+        checkpoint("late", base="base", step=200),
+        checkpoint("other", step=None),
+        checkpoint("early", base="base", step=30),
+        checkpoint("base"),
+    ):
+        judged(run, who, [1.0])
+    assert names(run) == ["other", "base", "early", "late"]
+
+
+def test_a_checkpoint_is_called_by_name_slug_path_or_the_folder_it_lies_in(run: Run) -> None:
+    for name in ("a", "b"):
+        judged(run, name, [1.0])
+    assert names(run, "a") == names(run, "a-slug") == names(run, "out/a") == names(run, "out/a/") == ["a"]
+    assert names(run, "out") == names(run, "b", "a") == ["a", "b"]
+    with pytest.raises(HarnessError, match="unknown checkpoint in this run 'aa': did you mean a"):
+        names(run, "aa")
+
+
+def test_the_newest_evaluation_of_a_checkpoint_counts(run: Run) -> None:
+    judged(run, "a", [1.0, 2.0], settings={"limit": 2})
+    judged(run, "a", [1.0, 2.0, 9.0], settings={"limit": None})
+    (family,), left_out = shown(run)
+    assert family.scores[0].values == {"i0": 1.0, "i1": 2.0, "i2": 9.0}
+    assert left_out == []
+
+
+def test_the_newest_data_set_and_judge_count_and_the_others_are_told(run: Run) -> None:
+    judged(run, "a", [1.0], data="old-11111111")
+    judged(run, "a", [2.0], data="new-22222222", judge="ann+kind-v1")
+    judged(run, "a", [3.0], data="new-22222222", judge="bob+kind-v1")
+    measured(run, "a", [1.0])
+    kept, left_out = shown(run)
+    assert [(f.name, f.dataset, f.scores[0].values["i0"]) for f in kept[:1]] == [
+        ("judge bob+kind-v1", "new-22222222", 3.0)
+    ]
+    assert kept[1].name == "quiz"
+    assert left_out == ["old-11111111 by ann+kind-v1", "new-22222222 by ann+kind-v1"]
+
+
+def test_data_set_judge_and_evaluation_can_be_chosen(run: Run) -> None:
+    old = judged(run, "a", [1.0], data="old-11111111")
+    judged(run, "a", [2.0], data="new-22222222")
+    judged(run, "a", [3.0], data="new-22222222", judge="bob+kind-v1")
+    chosen = [shown(run, datasets=("old",)), shown(run, judge="ann"), shown(run, chosen=(old.id,))]
+    assert [[f.scores[0].values["i0"] for f in kept] for kept, _ in chosen] == [[1.0], [2.0], [1.0]]
+    with pytest.raises(HarnessError, match=f"unknown evaluation '{old.id[:5]}x': did you mean {old.id}"):
+        shown(run, chosen=(f"{old.id[:5]}x",))
+
+
+def test_the_validation_items_are_those_that_the_judge_of_the_test_items_judged(run: Run) -> None:
+    judged(run, "a", [1.0], data="val-1", role="validation", judge="ann+kind-v1")
+    judged(run, "a", [2.0], data="val-1", role="validation", judge="bob+kind-v1")
+    judged(run, "a", [3.0], data="test-1", judge="ann+kind-v1")
+    kept, left_out = shown(run)
+    assert {f.role: f.name for f in kept} == {"test": "judge ann+kind-v1", "validation": "judge ann+kind-v1"}
+    assert left_out == ["val-1 by bob+kind-v1"]
+
+
+@pytest.mark.parametrize("differing", [{"max_new_tokens": 9}, {"dtype": "float16"}, {"judge_fingerprint": "else"}])
+def test_different_settings_are_not_set_side_by_side(run: Run, differing: dict[str, object]) -> None:
+    (field, value), *_ = differing.items()
+    judged(run, "a", [1.0])
+    judged(run, "b", [1.0], settings={field: value})
+    with pytest.raises(HarnessError, match=f"a and b were evaluated on data-12345678 with different {field} ") as error:
+        shown(run)
+    assert "name the checkpoints to compare" in str(error.value)
+    assert names(run, "a") == ["a"]
+    assert compare(run, wanted=["a"]).tables[0].rows[0].summary.estimate == 1.0
+
+
+def test_an_older_evaluation_that_fits_is_named_and_can_be_taken(run: Run) -> None:
+    old = judged(run, "a", [1.0, 2.0])
+    judged(run, "a", [5.0, 6.0], settings={"max_new_tokens": 9})
+    judged(run, "b", [3.0, 4.0])
+    with pytest.raises(HarnessError, match=rf"take an older evaluation: --eval {old.id} \(a, max_new_tokens 256\)"):
+        shown(run)
+    (family,), _ = shown(run, chosen=(old.id,))
+    assert [list(s.values.values()) for s in family.scores] == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_any_two_that_differ_are_seen_not_only_the_first_and_another(run: Run) -> None:
+    judged(run, "made-elsewhere", [1.0], settings={"answers": "made elsewhere", "max_new_tokens": None})
+    judged(run, "b", [1.0])
+    judged(run, "c", [1.0], settings={"max_new_tokens": 9})
+    with pytest.raises(HarnessError, match="b and c were evaluated"):
+        shown(run)
+
+
+def test_answers_made_elsewhere_pair_with_any_settings_but_not_with_another_judge(run: Run) -> None:
+    elsewhere = {"answers": "made elsewhere", "max_new_tokens": None}
+    judged(run, "a", [1.0], settings=elsewhere)
+    judged(run, "b", [1.0], settings={"style": "alpaca"})
+    assert len(shown(run)[0][0].scores) == 2
+    judged(run, "a", [1.0], settings=elsewhere | {"judge_fingerprint": "else"})
+    with pytest.raises(HarnessError, match="different judge_fingerprint"):
+        shown(run)
+
+
+def test_styles_may_differ_where_each_is_the_checkpoints_own(run: Run) -> None:
+    judged(run, "a", [1.0], settings={"style": "phi3", "own_style": True, "limit": 3})
+    judged(run, "b", [1.0], settings={"style": "alpaca", "own_style": True, "limit": None})
+    judged(run, "c", [1.0], settings={"style": "alpaca", "own_style": False})
+    assert len(shown(run)[0][0].scores) == 3
+    judged(run, "d", [1.0], settings={"style": "phi3", "own_style": False})
+    with pytest.raises(HarnessError, match=r"c and d .* with different style \(alpaca and phi3\)"):
+        shown(run)
+
+
+def test_what_has_no_score_is_counted_by_its_reason(run: Run) -> None:
+    judged(run, "a", [50.0, "unreadable", "unreadable", "timeout", None])
+    (family,), _ = shown(run)
+    assert family.scores[0].values == {"i0": 50.0}
+    assert family.scores[0].unscored == Counter({"unreadable": 2, "timeout": 1, "not judged yet": 1})
+
+
+def test_samples_of_an_item_are_one_value_their_mean_and_none_when_one_failed(run: Run) -> None:
+    evaluation = judged(run, "a", {"x": 10.0, "y": 30.0, "z": "refused"})
+    (x,), (y,), (z,) = evaluation.records.values()
+    run.add(
+        checkpoint("a"),
+        evaluation.model_copy(update={"records": {"one": [x, y], "two": [y, z], "three": [], "four": [x]}}),
+    )
+    (family,), _ = shown(run)
+    assert family.scores[0].values == {"one": 20.0, "four": 10.0}
+    assert family.scores[0].unscored == Counter({"refused": 1, "no answer": 1})
+
+
+def test_shares_are_shown_in_percent_with_chance_and_other_metrics_as_they_are(run: Run) -> None:
+    measured(run, "a", [1.0, 0.0, 1.0])
+    measured(run, "a", [12.5, 7.0], task="text", metric="word_perplexity", higher_is_better=False, choices=None)
+    quiz, text = sorted(shown(run)[0], key=lambda f: f.name)
+    assert (quiz.metric, quiz.scale, quiz.binary, quiz.scores[0].chance) == ("acc", (0, 100), True, 25.0)
+    assert list(quiz.scores[0].values.values()) == [100.0, 0.0, 100.0]
+    assert (text.scale, text.binary, text.higher_is_better, text.scores[0].chance) == (None, False, False, None)
+    assert list(text.scores[0].values.values()) == [12.5, 7.0]
+
+
+def test_a_judges_name_is_a_folder_name() -> None:
+    assert judge_folder("org/llama:8b@x+correctness-v1") == "org-llama-8b-x+correctness-v1"

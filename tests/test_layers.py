@@ -1,0 +1,125 @@
+"""Who may import whom: read off the source, imports inside functions included."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGES = ("finetune", "judges", "benchmarks", "harness")
+MAY_IMPORT = {
+    "finetune": {"finetune"},
+    "judges": {"judges"},
+    "benchmarks": {"benchmarks", "finetune"},
+    "harness": set(PACKAGES),
+}
+HEAVY = ("torch", "lm_eval", "transformers", "openai", "scipy", "matplotlib")
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+LONGEST = 420  # lines; most have half as many
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imported(tree: ast.AST, module: str) -> Iterator[str]:
+    """Every module that code below this node imports, `from a import b` as both `a` and `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: -node.level] if node.level else []
+            whole = ".".join([*above, *([node.module] if node.module else [])])
+            yield whole
+            yield from (f"{whole}.{alias.name}" for alias in node.names)
+
+
+def at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements that run when a module is imported: not those in functions or for the type checker only."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            yield from at_import(node.orelse)
+        elif isinstance(node, ast.If | ast.ClassDef | ast.With | ast.Try | ast.For | ast.While):
+            for name in ("body", "orelse", "finalbody"):
+                yield from at_import(getattr(node, name, []))
+            for handler in getattr(node, "handlers", []):
+                yield from at_import(handler.body)
+        else:
+            yield node
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    found = {
+        f"{module} imports {name}"
+        for module, path in MODULES.items()
+        if module.split(".")[0] == package
+        for name in imported(parse(path), module)
+        if name.split(".")[0] in {*PACKAGES, "tests"} - MAY_IMPORT[package]
+    }
+    assert not found
+
+
+def graph() -> dict[str, set[str]]:
+    """Which of our modules each one needs to be imported."""
+    needs = {}
+    for module, path in MODULES.items():
+        names = {name for node in at_import(parse(path).body) for name in imported(node, module)}
+        needs[module] = {name for name in names if name in MODULES and name != module}
+    return needs
+
+
+def test_no_module_needs_itself_to_be_imported() -> None:
+    needs, done = graph(), set[str]()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " → ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for needed in sorted(needs[module]):
+                visit(needed, (*path, module))
+            done.add(module)
+
+    for module in needs:
+        visit(module, ())
+    assert done == MODULES.keys()
+
+
+def loaded_by(module: str) -> set[str]:
+    script = f"import sys, json, {module}; print(json.dumps(sorted(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in json.loads(told.stdout)}
+
+
+@pytest.mark.parametrize("module", ["harness.cli", "harness.__main__", "judges.catalog", "finetune.instructions"])
+def test_what_the_command_line_needs_to_start_is_light(module: str) -> None:
+    assert not loaded_by(module) & {*HEAVY}
+
+
+def test_judges_can_be_used_without_the_rest() -> None:
+    loaded = loaded_by("judges.catalog") | loaded_by("judges.llm")
+    assert not loaded & {"finetune", "benchmarks", "harness"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_longer_than_can_be_read(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= LONGEST
+
+
+def test_there_is_no_module_without_a_name_of_its_own() -> None:
+    assert len(FILES) > 50
+    assert not [path for path in FILES if path.stem in ("utils", "util", "common", "helpers", "types", "misc")]
