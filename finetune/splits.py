@@ -21,10 +21,11 @@ class Splits:
     validation: list[Entry]
 
     def save(self, folder: Path) -> None:
-        """Write `train.json`, `test.json` and `validation.json`, with ids."""
+        """Write `train.json`, `test.json` and `validation.json`, with ids; none for a set without entries."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, entries in vars(self).items():
-            write_entries(folder / f"{name}.json", entries)
+            if entries:
+                write_entries(folder / f"{name}.json", entries)
 
 
 def make_splits(

@@ -47,7 +47,8 @@ class Reference:
     @property
     def name(self) -> str:
         """The alias, or the last part of the path or name."""
-        return self.alias or (Path(self.target).resolve().name if self.scheme == "path" else self.target)
+        last = Path(self.target).resolve().name if self.scheme == "path" else self.target.rpartition("/")[2]
+        return self.alias or last
 
 
 def parse_reference(text: str) -> Reference:
@@ -145,6 +146,11 @@ def resolve(references: Iterable[str]) -> list[Target]:
         raise HarnessError("wanted at least one checkpoint (a folder, hf:NAME, openai:MODEL@URL, ollama:MODEL)")
     targets = [_endpoint(r) if r.scheme in DEFAULT_ADDRESS else _local(r) for r in parsed]
     unique = {target.record.fingerprint: target for target in targets}
+    by_alias: dict[str, Target] = {}
+    for target in unique.values():
+        if (alias := target.reference.alias) and (other := by_alias.setdefault(alias, target)) is not target:
+            both = f"{other.reference.text} and {target.reference.text}"
+            raise HarnessError(f"the name {alias} is given to two checkpoints, {both}; give each its own")
     return list(unique.values())
 
 

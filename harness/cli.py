@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from finetune.recipes import TrainConfig
     from harness.benchmark import BenchmarkSettings, Suite
     from harness.checkpoints import Target
-    from harness.compare import Report
+    from harness.findings import Report
 
 DONE, WITH_FAILURES, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_RUN = Path("runs/default")

@@ -4,111 +4,19 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel
 
 from harness.errors import HarnessError, unknown_name
-from harness.records import CheckpointRecord, Comparison, Role, Summary
+from harness.findings import Losses, Pick, Report, Row, Table
+from harness.records import CheckpointRecord, Comparison, Summary
 from harness.select import Family, Scores, choose_checkpoints, families
 from harness.stats.intervals import Floats, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
 from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
-from harness.store import Run
+from harness.store import Run, RunFile
 
 LEVEL = 0.05
 TURNED = 1.005  # a loss that ends so much above its lowest has risen; less is noise between two steps
 FEW = 2  # fewer shared items than this say nothing about a difference
-
-
-class Row(BaseModel):
-    """One checkpoint in a table, and its comparison with the baseline where it has one."""
-
-    summary: Summary
-    comparison: Comparison | None = None
-
-
-class Table(BaseModel):
-    """One metric of several checkpoints.
-
-    Attributes:
-        name: "judge reference+f1-v1", or the task.
-        kind: "judge" or "benchmark".
-        dataset: Label of the data set.
-        role: What the data set is for.
-        metric: Name of the metric.
-        baseline: Name of the checkpoint that the rows are compared with.
-        rows: In training order.
-        at_chance: Whether no checkpoint can be told from guessing; None where chance is unknown.
-    """
-
-    name: str
-    kind: str
-    dataset: str
-    role: Role
-    metric: str
-    baseline: str
-    rows: list[Row]
-    at_chance: bool | None = None
-
-
-class Pick(BaseModel):
-    """Which checkpoint to take.
-
-    Attributes:
-        name: Its name.
-        picked_on: The kind of items it was picked on; "test" means that pick and score share them.
-        against_base: Its comparison with the baseline on the test items; None when it is the baseline.
-        undecided: Checkpoints that cannot be told apart from it on the test items.
-    """
-
-    name: str
-    picked_on: Role
-    against_base: Comparison | None
-    undecided: list[str]
-
-
-class Losses(BaseModel):
-    """Validation losses: at each checkpoint shown, and where the curve turned.
-
-    Attributes:
-        at: Loss of each checkpoint by name, in nats a token; None where unknown.
-        turned: Step after which it rose; None when it was still falling at the end.
-        steps: Last step of the curve.
-    """
-
-    at: dict[str, float | None]
-    turned: int | None
-    steps: int
-
-
-class Report(BaseModel):
-    """Everything the picture shows.
-
-    Attributes:
-        run: Folder of the run.
-        baseline: Name of the checkpoint the others are compared with.
-        tables: Judge first, then benchmarks.
-        pick: None when nothing was judged, or there is only one checkpoint.
-        losses: None when no checkpoint knows its validation loss.
-        leaked: Items of the test set that checkpoints were trained on, by name.
-        looks: How often the test set's numbers have been shown, this time included.
-        notes: What the reader should know of the answers, by name.
-        left_out: Older evaluations that are not shown.
-    """
-
-    run: str
-    baseline: str
-    tables: list[Table]
-    pick: Pick | None = None
-    losses: Losses | None = None
-    leaked: dict[str, int] = {}
-    looks: int = 0
-    notes: dict[str, list[str]] = {}
-    left_out: list[str] = []
-
-    @property
-    def headline(self) -> Table | None:
-        """The table of the judge on the test items."""
-        return next((t for t in self.tables if t.kind == "judge" and t.role == "test"), None)
 
 
 def compare(
@@ -151,7 +59,7 @@ def compare(
         report.pick = _pick(judged, validation, names, base)
         report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in judged.scores}
         report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in judged.scores if s.evaluation.notes}
-        report.looks = _count_look(run, judged.dataset)
+        report.looks = _count_look(run, recorded, judged.dataset)
     report.losses = _losses(checkpoints, names)
     return report
 
@@ -173,10 +81,15 @@ def _baseline(
     raise unknown_name("baseline", wanted, names.values())
 
 
-def _count_look(run: Run, dataset: str) -> int:
-    with run.changing() as recorded:
-        recorded.looks[dataset] = recorded.looks.get(dataset, 0) + 1
-        return recorded.looks[dataset]
+def _count_look(run: Run, recorded: RunFile, dataset: str) -> int:
+    """How often the test set has been looked at; a run that cannot be written is read all the same."""
+    looks = recorded.looks.get(dataset, 0) + 1
+    try:
+        with run.changing() as changed:
+            looks = changed.looks[dataset] = changed.looks.get(dataset, 0) + 1
+    except HarnessError:
+        pass
+    return looks
 
 
 def _table(family: Family, names: Mapping[str, str], base: CheckpointRecord) -> Table:

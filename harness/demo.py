@@ -10,7 +10,8 @@ from rich.text import Text
 from finetune.recipes import TrainConfig
 from harness.benchmark import BenchmarkSettings
 from harness.checkpoints import resolve
-from harness.compare import Report, compare
+from harness.compare import compare
+from harness.findings import Report
 from harness.judging import named_judge
 from harness.report import picture
 from harness.respond import AnswerSettings

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.compare import Losses, Pick, Report, Row, Table
+from harness.findings import Losses, Pick, Report, Row, Table
 from harness.records import Comparison, Summary
 
 WIDTH = 80  # characters that a terminal has at least

@@ -1,5 +1,6 @@
 """Which of the recorded evaluations are set side by side, and the value of every item in them."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,9 +124,10 @@ def families(
             raise unknown_name("evaluation", name, known)
     _refuse_unknown_names(numbers, datasets, judge)
     slugs = {c.slug: c for c in checkpoints}
+    stages = {e.stage for e in numbers if e.dataset.startswith(tuple(datasets))}
     groups: dict[Place, list[Evaluation]] = {}
     for evaluation in numbers:
-        if evaluation.checkpoint in slugs and _matches(evaluation, datasets, judge):
+        if evaluation.checkpoint in slugs and _matches(evaluation, datasets, stages, judge):
             place = (evaluation.stage, evaluation.dataset, evaluation.judge or "")
             groups.setdefault(place, []).append(evaluation)
     newest, left_out = _newest_data(groups, chosen)
@@ -144,11 +146,16 @@ def _refuse_unknown_names(numbers: Sequence[Evaluation], datasets: Collection[st
         raise unknown_name("judge in this run", judge, {known.partition("+")[0] for known in judges})
 
 
-def _matches(evaluation: Evaluation, datasets: Collection[str], judge: str | None) -> bool:
-    by_data = not datasets or evaluation.role == "validation" or evaluation.dataset.startswith(tuple(datasets))
+def _matches(evaluation: Evaluation, datasets: Collection[str], stages: Collection[str], judge: str | None) -> bool:
+    """`stages`: those of which a data set is named; of the others everything is shown."""
+    named = evaluation.dataset.startswith(tuple(datasets))
+    by_data = named or evaluation.stage not in stages or evaluation.role == "validation"
     by_judge = judge is None or evaluation.judge is None or evaluation.judge.startswith(judge)
     return by_data and by_judge
 
+
+# Metrics that are no shares of anything, whatever their values happen to be.
+_UNBOUNDED = re.compile(r"perplexity|bits|brier|loglikelihood|likelihood_diff")
 
 Place = tuple[str, str, str]  # stage, data set, judge
 
@@ -278,7 +285,7 @@ def _benchmark_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[s
         higher = next((o.higher_is_better.get(metric, True) for o in found.values()), True)
         unscored = Counter({"no outcome": len(evaluation.records) - len(values)})
         scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, +unscored, _chance(found.values())))
-    within_one = all(0 <= v <= 1 for s in scores for v in s.values.values())
+    within_one = not _UNBOUNDED.search(metric) and all(0 <= v <= 1 for s in scores for v in s.values.values())
     if within_one:  # shares are shown in percent, as leaderboards do
         scores = [_times_100(s) for s in scores]
     scale = (0.0, 100.0) if within_one else None

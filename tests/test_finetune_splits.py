@@ -70,3 +70,9 @@ def test_saved_splits_keep_their_ids(data_file: Path, tmp_path: Path) -> None:
     splits = make_splits(data_file)
     splits.save(tmp_path / "splits")
     assert read_entries(tmp_path / "splits" / "test.json") == splits.test
+
+
+def test_a_set_without_entries_leaves_no_file(data_file: Path, tmp_path: Path) -> None:
+    """So that a command that looks for a test set says that there is none, rather than that it is empty."""
+    make_splits(data_file, validation=data_file).save(tmp_path / "splits")
+    assert sorted(p.name for p in (tmp_path / "splits").iterdir()) == ["train.json", "validation.json"]

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.compare import Report, compare
+from harness.compare import compare
 from harness.errors import HarnessError
+from harness.findings import Report
 from harness.records import CheckpointRecord, Comparison
 from harness.store import Run
 from tests.recorded import checkpoint, judged, measured

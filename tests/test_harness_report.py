@@ -5,7 +5,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from harness.compare import Losses, Pick, Report, compare
+from harness.compare import compare
+from harness.findings import Losses, Pick, Report
 from harness.report import WIDTH, details_of, losses_lines, pick_sentence, picture, table_of
 from harness.store import Run
 from tests.recorded import checkpoint, judged, measured
