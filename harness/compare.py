@@ -9,7 +9,7 @@ from harness.errors import HarnessError, unknown_name
 from harness.findings import Losses, Pick, Report, Row, Table
 from harness.records import CheckpointRecord, Comparison, Summary
 from harness.select import Family, Scores, choose_checkpoints, families
-from harness.stats.intervals import Floats, t_interval, wilson_interval
+from harness.stats.intervals import Floats, constant_interval, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
 from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
 from harness.store import Run, RunFile
@@ -114,7 +114,10 @@ def _table(family: Family, names: Mapping[str, str], base: CheckpointRecord) -> 
 
 
 def summarise(scores: Scores, family: Family, name: str) -> Summary:
-    """Mean and 95 % interval: Wilson's where every item is right or wrong, else Student's t."""
+    """Mean and 95 % interval: Wilson's where every item is right or wrong, else Student's t.
+
+    Where all scores are the same, the rule of three stands in for t.
+    """
     values = np.array(list(scores.values.values()))
     summary = Summary(
         checkpoint=name,
@@ -130,6 +133,9 @@ def summarise(scores: Scores, family: Family, name: str) -> Summary:
     if family.binary:
         share = wilson_interval(int((values > 0).sum()), len(values))
         ends = [100 * share.estimate, 100 * share.low, 100 * share.high]
+    elif family.scale and (values == values[0]).all():
+        alike = constant_interval(float(values[0]), len(values), family.scale)
+        ends = [alike.estimate, alike.low, alike.high]
     else:
         mean = t_interval(values)
         lowest, highest = family.scale or (-math.inf, math.inf)

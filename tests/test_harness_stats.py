@@ -11,7 +11,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from harness.stats.intervals import Floats, t_interval, wilson_interval
+from harness.stats.intervals import Floats, constant_interval, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
 from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
 
@@ -163,3 +163,15 @@ def test_a_detectable_difference_is_seen_8_times_in_10() -> None:
     assert float(np.mean([detectable_difference(d) for d in samples])) == pytest.approx(true, rel=0.02)
     seen = [sign_flip_p(d, resamples=400, seed=run) < 0.05 for run, d in enumerate(samples)]
     assert float(np.mean(seen)) == pytest.approx(0.8, abs=0.06)
+
+
+def test_constant_scores_have_the_rule_of_three() -> None:
+    """No difference among n items bounds the share of different ones by about 3 / n; checked by simulation."""
+    made = constant_interval(0.0, 100, (0.0, 100.0))
+    assert (made.estimate, made.low) == (0.0, 0.0)
+    assert made.high == pytest.approx(100 * 3 / 100, rel=0.02)
+    top = constant_interval(100.0, 100, (0.0, 100.0))
+    assert top.low == pytest.approx(100 - made.high)
+    assert top.high == 100.0
+    # Were more items than that different, n alike would be seen in at most 5 % of the cases.
+    assert (1 - made.high / 100) ** 100 == pytest.approx(0.05)

@@ -54,3 +54,19 @@ def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> Inte
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     # At 0 and n the bounds are 0 and 1 exactly; rounding must not put the estimate outside.
     return Interval(share, 0.0 if successes == 0 else middle - half, 1.0 if successes == n else middle + half)
+
+
+def constant_interval(value: float, n: int, scale: tuple[float, float], *, confidence: float = 0.95) -> Interval:
+    """An interval for a mean when all n scores are the same, where Student's t would claim to know it exactly.
+
+    With n items alike, the share of items that differ is at most 1 - (1 - confidence)^(1/n), about 3 / n
+    (Hanley and Lippman-Hand 1983, JAMA 249:1743, "the rule of three"); at worst these lie at an end of the scale.
+
+    Args:
+        value: The score they all have.
+        n: Their number.
+        scale: Lowest and highest score.
+        confidence: Coverage wanted.
+    """
+    unseen = 1 - (1 - confidence) ** (1 / n)
+    return Interval(value, value - unseen * (value - scale[0]), value + unseen * (scale[1] - value))
