@@ -10,6 +10,8 @@ from itertools import groupby
 from numbers import Real
 from typing import Any
 
+from finetune.instructions import unique_id
+
 Task = Any  # lm_eval.api.task.Task
 Sample = dict[str, Any]  # one document under one filter, as lm_eval.evaluate logs it
 
@@ -115,10 +117,7 @@ def _item_id(doc: Any, seen: Counter[str]) -> str:
     """As a data set's entries are named: a user's own id stands as it is, a hash says which occurrence it is."""
     own = doc.get("id") if isinstance(doc, dict) else None
     named = own not in (None, "")
-    name = str(own) if named else _digest(doc)[:12]
-    seen[name] += 1
-    number = seen[name] - 1
-    return name if named and not number else f"{name}-{number}"
+    return unique_id(str(own) if named else _digest(doc)[:12], seen, own=named)
 
 
 def _digest(value: Any) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from finetune.checkpoint import Checkpoint, save_checkpoint
+from finetune.checkpoint import TRAINING, Checkpoint, save_checkpoint
 from finetune.errors import FinetuneError
 from finetune.tokenizer import GPT2_PATTERN, Tokenizer
 from finetune.transformer import ModelConfig, Transformer
@@ -31,12 +31,25 @@ def export_hf(
     """Write a folder that `transformers` loads: same logits, same tokenizer, and a chat template in Jinja.
 
     Raises:
-        FinetuneError: If the folder is there already and `overwrite` is not given.
+        FinetuneError: If the folder is there already and `overwrite` is not given, or is no exported model.
     """
     if folder.exists() and not overwrite:
         raise FinetuneError(f"{folder} is there already; choose another folder, or --overwrite it")
+    if folder.exists() and not _may_go(folder):
+        raise FinetuneError(
+            f"--overwrite replaces a whole folder, and {folder} holds other things than an exported model; "
+            f"choose another folder"
+        )
     save_checkpoint(folder, Checkpoint(checkpoint.model, checkpoint.tokenizer))
     checkpoint.tokenizer.save(folder, chat_template=chat_template)
+
+
+def _may_go(folder: Path) -> bool:
+    """Whether it is a folder with a model and no more, or with nothing: not somebody's home, not a training's epoch."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    return not names or ("config.json" in names and TRAINING not in names)
 
 
 def export_gguf(

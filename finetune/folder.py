@@ -10,11 +10,12 @@ OUT/epoch-1/ ...      checkpoints;  OUT/best -> the epoch with the lowest valida
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from finetune.checkpoint import Checkpoint, Training, save_checkpoint
@@ -24,6 +25,7 @@ from finetune.splits import Splits
 from finetune.train import EpochEnded, Evaluated, Event, Stopped, train
 
 STATE, HISTORY, PLOT, SPLITS, BEST = "finetune.json", "history.jsonl", "loss.png", "splits", "best"
+LOCK = ".finetune.lock"
 
 
 class State(BaseModel):
@@ -73,7 +75,7 @@ def already_done(out: Path, wanted: State, *, overwrite: bool) -> bool:
     """
     if out.exists() and not out.is_dir():
         raise FinetuneError(f"wanted a folder for the checkpoints, {out} is a file; choose another --out")
-    if overwrite or not out.exists() or not any(out.iterdir()):
+    if overwrite or not out.exists() or not {p.name for p in out.iterdir()} - {LOCK}:
         return False
     found = read_state(out)
     if found is None:
@@ -103,7 +105,29 @@ def fine_tune(checkpoint: Checkpoint, splits: Splits, state: State, out: Path) -
     """Train as `state.settings` says and keep all that comes of it in `out`; yields `train`'s events.
 
     What an interrupted fine-tuning left there is replaced.
+
+    Raises:
+        FinetuneError: If another fine-tuning is writing there; and as `train` does.
     """
+    with _only_writer(out):
+        yield from _fine_tune(checkpoint, splits, state, out)
+
+
+@contextmanager
+def _only_writer(out: Path) -> Iterator[None]:
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FinetuneError(f"{out} is being written by another fine-tuning; wait, or choose another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fine_tune(checkpoint: Checkpoint, splits: Splits, state: State, out: Path) -> Iterator[Event]:
     _clear(out)
     _write_state(out, state)
     splits.save(out / SPLITS)
@@ -150,7 +174,6 @@ def _training(event: EpochEnded, splits: Splits, state: State, curve: list[tuple
 
 def _clear(out: Path) -> None:
     """Remove what a fine-tuning leaves, and nothing else: the user may keep other things here."""
-    out.mkdir(parents=True, exist_ok=True)
     (out / BEST).unlink(missing_ok=True)
     for name in (STATE, HISTORY, PLOT):
         (out / name).unlink(missing_ok=True)

@@ -171,13 +171,34 @@ def _entry(raw: Any, index: int, seen: Counter[str], path: Path, unhashed: Seque
     if not text["instruction"].strip() and not text["input"].strip():
         raise FinetuneError(f"{where}: wanted an instruction, found an empty one")
     rest = {key: value for key, value in raw.items() if key not in (*_FIELDS, "id", "item_id")}
+    return Entry(item_id=_item_id(raw, seen, unhashed), **text, meta=rest)
+
+
+def _item_id(raw: dict[str, Any], seen: Counter[str], unhashed: Sequence[str]) -> str:
     own = raw.get("id", raw.get("item_id"))
-    name = str(own) if own not in (None, "") else _digest({k: v for k, v in raw.items() if k not in unhashed})[:12]
-    seen[name] += 1
-    number = seen[name] - 1
-    # A user's own id stands as it is; a hash always says which occurrence it is.
-    item_id = name if own not in (None, "") and not number else f"{name}-{number}"
-    return Entry(item_id=item_id, **text, meta=rest)
+    if own not in (None, ""):
+        return unique_id(str(own), seen, own=True)
+    return unique_id(_digest({k: v for k, v in raw.items() if k not in unhashed})[:12], seen, own=False)
+
+
+def unique_id(name: str, seen: Counter[str], *, own: bool) -> str:
+    """An id that no item before has: a user's own id stands as it is, a hash always says which occurrence it is.
+
+    Args:
+        name: The own id, or the hash.
+        seen: How often each name and id was met so far; counted on.
+        own: Whether it is the user's own.
+    """
+    name = name.encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be recorded
+    number = seen[name]
+    given = name if own and not number else f"{name}-{number}"
+    while given != name and given in seen:  # of three entries "a", "a", "a-1" the second is not the third
+        number += 1
+        given = f"{name}-{number}"
+    seen[name] = number + 1
+    if given != name:
+        seen[given] += 1
+    return given
 
 
 def _digest(value: Any) -> str:

@@ -205,7 +205,7 @@ def _eos_token(config: Path) -> str | None:
 def _refuse(name: str, found: str) -> FinetuneError:
     return FinetuneError(
         f"tokenizer {name}: wanted a byte-level BPE that tiktoken reproduces exactly, found {found}; "
-        f"use the model through hf:NAME instead"
+        f"serve the model behind an endpoint and name it as openai:MODEL@URL"
     )
 
 

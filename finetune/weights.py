@@ -54,7 +54,10 @@ def read_config(folder: Path) -> ModelConfig:
         raise FinetuneError(f"{path}: wanted an object, found {type(raw).__name__}")
     if raw.get("model_type") != "gpt2":
         found = raw.get("model_type") or raw.get("architectures") or "nothing"
-        raise FinetuneError(f"{path}: wanted model_type gpt2, found {found}; other architectures: use hf:{folder}")
+        raise FinetuneError(
+            f"{path}: wanted model_type gpt2, found {found}; serve other architectures behind an endpoint "
+            f"and name it as openai:MODEL@URL"
+        )
     _refuse_variants(path, raw)
     try:
         return ModelConfig(

@@ -41,9 +41,9 @@ def read_answers(path: Path, *, data: DataSet | None = None, limit: int | None =
     raw = read_entries(path, unhashed=("model_response", "generator"))
     if not raw:
         raise HarnessError(f"{path} holds no answers; wanted at least one")
-    generator = raw[0].meta.get("generator")
+    generator = _generator(raw, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    name = str(generator or path.stem)
+    name = generator or path.stem
     slug = "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
     record = CheckpointRecord(
         name=name, slug=f"{slug}-{digest[:8]}", reference=str(path), fingerprint=digest, visible=False
@@ -51,6 +51,19 @@ def read_answers(path: Path, *, data: DataSet | None = None, limit: int | None =
     pairs = [*_pairs(raw, path, data)]
     answered = DataSet("answers", tuple(entry for entry, _ in pairs), limit)
     return Answers(record, data or answered, {entry.item_id: text for entry, text in pairs})
+
+
+def _generator(raw: Sequence[Entry], path: Path) -> str | None:
+    """Whose answers these are, where the file says so.
+
+    Raises:
+        HarnessError: If it says several names: one checkpoint's numbers would be made of the answers of many.
+    """
+    names = list(dict.fromkeys(str(e.meta.get("generator") or "") for e in raw))
+    if len(names) > 1:
+        several = ", ".join(repr(n) for n in names[:3]) + (", ..." if len(names) > 3 else "")
+        raise HarnessError(f"{path}: wanted the answers of one generator, found {several}; give each a file of its own")
+    return names[0] or None
 
 
 def _pairs(raw: Sequence[Entry], path: Path, data: DataSet | None) -> Iterator[tuple[Entry, str]]:

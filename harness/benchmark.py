@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.checkpoints import Target
 from harness.errors import HarnessError
-from harness.records import JSON, AnsweredRequest, Evaluation, Outcome
+from harness.records import JSON, AnsweredRequest, Evaluation, Outcome, now
 from harness.store import Run, record_key
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ def run_benchmark(
     record = run.known(target.record)
     done = _recorded(run, record.slug, suite, settings)
     if done and not fresh:
-        return done
+        listed = done.model_copy(update={"created": now()})  # what was asked for last is what is shown
+        run.add(record, listed)
+        return listed
     if target.folder is None:
         raise HarnessError(
             f"{target.reference.text}: benchmarks compare log-likelihoods, which an endpoint does not give; "

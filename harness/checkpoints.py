@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -216,6 +216,8 @@ def _no_such_folder(reference: Reference) -> HarnessError:
     path = Path(reference.target)
     siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
     known = [*siblings, *SHORT_NAMES]
+    if not siblings and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", reference.target):
+        known.append(f"hf:{reference.target}")
     return unknown_name("checkpoint", path.name if siblings else reference.target, known)
 
 
@@ -277,9 +279,3 @@ def pick_device(wanted: str) -> "torch.device":
     if not have[kind]:
         raise HarnessError(f"wanted the device {wanted}, this machine has {', '.join(n for n in have if have[n])}")
     return torch.device(wanted)
-
-
-def common_training(targets: Sequence[Target]) -> "Training | None":
-    """The training record that the native ones among the targets share; None when there is none."""
-    trained = [t.training for t in targets if t.training]
-    return trained[0] if trained else None

@@ -226,6 +226,11 @@ def judge(
         asked = data_sets(kept, targets, data, limit=limit, validation=validation)
         refuse_unusable(judge_)  # before time is spent on answers
         answered += collect(kept, targets, asked, settings, screen, fresh=fresh)
+    if len(tested := {one.data.label for one in answered if one.evaluation.role == "test"}) > 1:
+        screen.warn(
+            f"these are answers to {len(tested)} different sets of items, of which one is shown; "
+            f"with --data FILE all are set side by side on it"
+        )
     made = judge_all(kept, answered, chosen, screen, name=name, fresh=fresh, retry_unscored=retry_unscored)
     slugs = {one.checkpoint.slug for one in answered}
     report = _report(kept, slugs, {e.dataset for e in made}, judge=made[0].judge)

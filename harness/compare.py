@@ -8,7 +8,7 @@ import numpy as np
 from harness.errors import HarnessError, unknown_name
 from harness.findings import Losses, Pick, Report, Row, Table
 from harness.records import CheckpointRecord, Comparison, Summary
-from harness.select import Family, Scores, choose_checkpoints, families
+from harness.select import Family, Scores, as_recorded, choose_checkpoints, families, shown_name
 from harness.stats.intervals import Floats, constant_interval, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
 from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
@@ -44,13 +44,17 @@ def compare(
         HarnessError: If nothing is recorded, a name is unknown, or evaluations do not fit together.
     """
     recorded = run.read()
-    checkpoints = choose_checkpoints(recorded, wanted)
+    versus = _baseline(recorded, baseline) if baseline and recorded.checkpoints else None
+    names_wanted = [name for text in wanted for name in as_recorded(recorded, text)]
+    if versus and wanted:
+        names_wanted.append(versus.slug)
+    checkpoints = choose_checkpoints(recorded, names_wanted)
     shown, left_out = families(run, recorded, checkpoints, datasets=datasets, judge=judge, chosen=chosen)
     shown = [family for family in shown if only(family)]
     if not shown:
         raise HarnessError(f"{run.folder} holds nothing to compare yet; `ift-eval judge` or `ift-eval mmlu` first")
     names = display_names(checkpoints)
-    base = _baseline(checkpoints, names, baseline)
+    base = versus or checkpoints[0]
     tables = [_table(family, names, base) for family in shown]
     report = Report(run=str(run.folder), baseline=names[base.slug], tables=tables, left_out=left_out)
     judged = next((f for f in shown if f.kind == "judge" and f.role == "test"), None)
@@ -67,18 +71,26 @@ def compare(
 def display_names(checkpoints: Sequence[CheckpointRecord]) -> dict[str, str]:
     """A name for each slug; where two checkpoints share one, with some of the fingerprint behind it."""
     names = [c.name for c in checkpoints]
-    return {c.slug: c.name if names.count(c.name) == 1 else f"{c.name}·{c.fingerprint[:4]}" for c in checkpoints}
+    return {c.slug: c.name if names.count(c.name) == 1 else shown_name(c) for c in checkpoints}
 
 
-def _baseline(
-    checkpoints: Sequence[CheckpointRecord], names: Mapping[str, str], wanted: str | None
-) -> CheckpointRecord:
-    if wanted is None:
-        return checkpoints[0]
-    for checkpoint in checkpoints:
-        if wanted in (names[checkpoint.slug], checkpoint.slug, checkpoint.reference):
-            return checkpoint
-    raise unknown_name("baseline", wanted, names.values())
+def _baseline(recorded: RunFile, wanted: str) -> CheckpointRecord:
+    """The checkpoint to compare with.
+
+    Raises:
+        HarnessError: If the run does not know it, or the name stands for several.
+    """
+    everything = choose_checkpoints(recorded, ())
+    names = display_names(everything)
+    known = as_recorded(recorded, wanted)
+    try:
+        found = choose_checkpoints(recorded, known)
+    except HarnessError:
+        raise unknown_name("baseline", wanted, names.values()) from None
+    if len(found) > 1:
+        several = ", ".join(names[c.slug] for c in found)
+        raise HarnessError(f"--baseline {wanted}: wanted one checkpoint, found {several}; name one of them")
+    return found[0]
 
 
 def _count_look(run: Run, recorded: RunFile, dataset: str) -> int:

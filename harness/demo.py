@@ -22,8 +22,8 @@ from harness.story import best_story, story_lines
 from harness.suites import quiz_suite
 from harness.tuning import tune
 
-# Chosen so that on two cores training takes under a minute and goes on past the point where it helps.
-CONFIG = TrainConfig(epochs=5, batch_size=16, learning_rate=1e-3, patience=0)
+# Chosen so that on two cores training takes half a minute and goes on past the point where it helps.
+CONFIG = TrainConfig(epochs=5, batch_size=8, learning_rate=5e-4, patience=0)
 ANSWERS = AnswerSettings(max_new_tokens=32)
 SHOTS = 5
 
@@ -55,8 +55,8 @@ def _next(folder: Path) -> Iterator[RenderableType]:
     yield ""
     for line in (
         f"next: ift-eval compare --run {folder} --full",
-        f"      ift-eval judge {folder}/checkpoints --judge ollama:llama3.2 --run {folder}",
+        f"      ift-eval judge {folder}/checkpoints --judge ollama:llama3.2",
         "      ift-eval finetune --base gpt2 --data YOUR.json --out checkpoints/mine",
-        "      ift-eval judge gpt2 checkpoints/mine",
+        "      ift-eval judge base=gpt2 checkpoints/mine --judge ollama:llama3.2",
     ):
         yield Text(f" {line}")

@@ -17,7 +17,7 @@ from harness.store import Run, Writer, record_key
 if TYPE_CHECKING:
     from finetune.generate import Sampling
 
-PROMPTS_CUT = "prompts longer than the context, their beginning left out"
+PROMPTS_CUT = "prompts too long to leave room for an answer, their beginning left out"
 Progress = Callable[[int, int], None]  # answers there, answers wanted
 
 
@@ -78,6 +78,10 @@ def style_of(target: Target, settings: AnswerSettings) -> Style | None:
     if target.folder is None:
         if settings.style:
             raise HarnessError(f"--style {settings.style}: {target.record.name} is an endpoint with a style of its own")
+        if settings.top_k and settings.temperature:
+            raise HarnessError(
+                f"--top-k {settings.top_k}: {target.record.name} is an endpoint; it takes --top-p instead"
+            )
         return None
     if settings.system:
         raise HarnessError(f"--system: the prompt style of {target.record.name} has no place for a system message")

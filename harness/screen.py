@@ -1,8 +1,11 @@
 """What the user sees while work is done: progress, warnings, and tables; standard output stays clean for JSON."""
 
+import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -39,6 +42,11 @@ class Screen:
     out: Console = field(default_factory=lambda: Console(highlight=False))
     err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
 
+    def __post_init__(self) -> None:
+        """A terminal that lacks a character gets a mark in its place, not a traceback."""
+        if isinstance(sys.stdout, TextIOWrapper):  # standard error does so by itself
+            sys.stdout.reconfigure(errors="replace")
+
     def show(self, what: RenderableType) -> None:
         """Print a result."""
         (self.err if self.json else self.out).print(what)
@@ -55,7 +63,8 @@ class Screen:
     def print_json(self, text: str) -> None:
         """Print the JSON of a result, when it is asked for."""
         if self.json:
-            print(text)
+            unicode = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+            print(text if unicode else json.dumps(json.loads(text), indent=1))
 
     @property
     def still(self) -> bool:

@@ -5,8 +5,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 from statistics import fmean
 
+from harness.checkpoints import parse_reference, resolve
 from harness.errors import HarnessError, unknown_name
 from harness.records import JSON, CheckpointRecord, Evaluation, Outcome, Role, Verdict
 from harness.store import Run, RunFile
@@ -78,10 +80,35 @@ def choose_checkpoints(recorded: RunFile, wanted: Sequence[str]) -> list[Checkpo
 
 
 def _is_called(checkpoint: CheckpointRecord, name: str) -> bool:
-    """By name or slug; by path, or by a folder that it lies in; by fingerprint after a look-up."""
+    """By name, as tables show it too, or slug; by path, or by a folder that it lies in; by fingerprint."""
     plain = name.rstrip("/")
-    called = (checkpoint.name, checkpoint.slug, checkpoint.reference.rstrip("/"), checkpoint.fingerprint)
-    return plain in called or checkpoint.reference.startswith(f"{plain}/")
+    called = (checkpoint.name, shown_name(checkpoint), checkpoint.slug, checkpoint.reference.rstrip("/"))
+    return plain in (*called, checkpoint.fingerprint) or checkpoint.reference.startswith(f"{plain}/")
+
+
+def shown_name(checkpoint: CheckpointRecord) -> str:
+    """The name with some of the fingerprint, for tables in which two checkpoints share a name."""
+    return f"{checkpoint.name}·{checkpoint.fingerprint[:4]}"
+
+
+def as_recorded(recorded: RunFile, text: str) -> list[str]:
+    """A name as the user writes it, as names that the run knows its checkpoints by.
+
+    The same folder may have been called otherwise when it was recorded: from another working directory, through
+    a link, under an alias.
+
+    Raises:
+        HarnessError: If it is no reference.
+    """
+    reference = parse_reference(text)
+    known = recorded.checkpoints.values()
+    for name in (text, reference.text):
+        if any(_is_called(c, name) for c in known):
+            return [name]
+    if reference.scheme != "path" or not Path(reference.target).is_dir():
+        return [text]
+    there = {c.fingerprint for c in known}
+    return [t.record.fingerprint for t in resolve([text]) if t.record.fingerprint in there] or [text]
 
 
 def _in_training_order(checkpoints: list[CheckpointRecord]) -> list[CheckpointRecord]:

@@ -215,7 +215,7 @@ class Run:
     def add(self, checkpoint: CheckpointRecord, evaluation: Evaluation) -> None:
         """List an evaluation, in place of an earlier one of the same stage, checkpoint, data and settings."""
         with self.changing() as run:
-            run.checkpoints[checkpoint.slug] = checkpoint
+            run.checkpoints[checkpoint.slug] = _with_what_was_known(checkpoint, run.checkpoints.get(checkpoint.slug))
             run.evaluations = [e for e in run.evaluations if not _same(e, evaluation)] + [evaluation]
 
     @contextmanager
@@ -247,6 +247,13 @@ class Run:
         """The file of records of a kind, as `records(Response, "responses", dataset, slug)`."""
         *folders, name = parts
         return RecordFile(self.folder.joinpath(*folders) / f"{name}.jsonl", kind)
+
+
+def _with_what_was_known(checkpoint: CheckpointRecord, before: CheckpointRecord | None) -> CheckpointRecord:
+    """An export of a checkpoint is the same checkpoint, but its folder does not tell how it was trained."""
+    if before is None or checkpoint.step is not None:
+        return checkpoint
+    return checkpoint.model_copy(update=before.model_dump(include={"step", "base_fingerprint", "validation_curve"}))
 
 
 def _same(one: Evaluation, other: Evaluation) -> bool:

@@ -17,9 +17,10 @@ def mmlu_suite(subjects: Sequence[str] | None, folder: Path | None) -> Suite:
     from benchmarks.catalog import task_manager
     from benchmarks.presets import mmlu_tasks
 
-    specs = mmlu_tasks(subjects, folder)
+    once = None if subjects is None else list(dict.fromkeys(subjects))
+    specs = mmlu_tasks(once, folder)
     manager = None if folder else task_manager()
-    return Suite("mmlu", specs, digest_of([*(subjects or ["all"])], folder), manager)
+    return Suite("mmlu", specs, digest_of(once or ["all"], folder), manager)
 
 
 def quiz_suite() -> Suite:

@@ -187,9 +187,9 @@ def dict_task(docs: list[dict[str, Any]], **settings: Any) -> dict[str, Any]:
 
 
 def test_a_documents_own_id_is_kept() -> None:
-    docs = [{"id": name, "q": f"q{n}", "a": "1"} for n, name in enumerate(("x7", "8", "8"))]
+    docs = [{"id": name, "q": f"q{n}", "a": "1"} for n, name in enumerate(("x7", "8", "8", "8-1"))]
     _, items = run(LongestWins(), [dict_task(docs, doc_to_target="{{a}}", output_type="loglikelihood")])
-    assert [item.item_id for item in items] == ["x7", "8", "8-1"]
+    assert [item.item_id for item in items] == ["x7", "8", "8-1", "8-1-1"]
 
 
 def test_choices_may_differ_in_number() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from finetune.checkpoint import Checkpoint
+from finetune.checkpoint import Checkpoint, Training, save_checkpoint
 from finetune.errors import FinetuneError
 from finetune.export import export_gguf, export_hf
 from finetune.generate import Sampling, generate
@@ -64,6 +64,23 @@ def test_what_is_there_is_not_overwritten_unasked(tiny: Checkpoint, tmp_path: Pa
     assert (tmp_path / "m.gguf").read_text("utf-8") == "mine"
     export_gguf(tiny, tmp_path / "m.gguf", overwrite=True)
     assert (tmp_path / "m.gguf").read_bytes().startswith(b"GGUF")
+
+
+def test_overwriting_a_folder_takes_only_models(tiny: Checkpoint, tmp_path: Path) -> None:
+    export_hf(tiny, tmp_path / "hf")
+    export_hf(tiny, tmp_path / "hf", overwrite=True)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letter.txt").write_text("dear", "utf-8")
+    (tmp_path / "file").write_text("mine", "utf-8")
+    save_checkpoint(
+        tmp_path / "epoch-1", Checkpoint(tiny.model, tiny.tokenizer, Training(style="phi3", step=1, epoch=1, base="b"))
+    )
+    (tmp_path / "best").symlink_to("hf")
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("home", "file", "epoch-1", "best"):
+        with pytest.raises(FinetuneError, match="holds other things than an exported model"):
+            export_hf(tiny, tmp_path / name, overwrite=True)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_split_pattern_llama_cpp_does_not_know_is_refused(tiny: Checkpoint, tmp_path: Path) -> None:

@@ -38,6 +38,21 @@ def test_own_ids_stand(tmp_path: Path) -> None:
     assert [e.item_id for e in read_entries(written(tmp_path, json.dumps(raw)))] == ["7", "7-1"]
 
 
+@given(st.lists(st.sampled_from(["a", "a-1", "a-1-1", "a-2", 7, "7", None]), max_size=8))
+def test_no_two_entries_share_an_id_whatever_the_user_called_them(
+    tmp_path_factory: pytest.TempPathFactory, own: list[str | int | None]
+) -> None:
+    raw = [{"id": name, "instruction": "same", "output": "b"} for name in own]
+    ids = [e.item_id for e in read_entries(written(tmp_path_factory.mktemp("data"), json.dumps(raw)))]
+    assert len(set(ids)) == len(own)
+    assert {str(name) for name in own if name} <= set(ids)
+
+
+def test_half_a_surrogate_pair_in_an_id_is_replaced(tmp_path: Path) -> None:
+    (entry,) = read_entries(written(tmp_path, json.dumps([{"id": "\ud83d", "instruction": "a", "output": "b"}])))
+    assert entry.item_id == "?"
+
+
 def test_unhashed_fields_do_not_change_ids(tmp_path: Path) -> None:
     plain = {"instruction": "a", "input": "", "output": "b"}
     asked = read_entries(written(tmp_path, json.dumps([plain])))

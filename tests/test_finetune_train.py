@@ -145,6 +145,19 @@ def test_done_is_done_and_other_settings_are_refused(tiny: Checkpoint, splits: S
         already_done(out, state(base_fingerprint="other"), overwrite=False)
 
 
+def test_two_trainings_do_not_share_a_folder(tiny: Checkpoint, splits: Splits, tmp_path: Path) -> None:
+    first = fine_tune(tiny, splits, state(), tmp_path)
+    next(first)
+    before = (tmp_path / "finetune.json").read_bytes()
+    with pytest.raises(FinetuneError, match="is being written by another fine-tuning"):
+        next(fine_tune(copy.deepcopy(tiny), splits, state(), tmp_path))
+    assert (tmp_path / "finetune.json").read_bytes() == before
+    first.close()  # type: ignore[attr-defined]
+    assert not already_done(tmp_path, state(), overwrite=False)
+    list(fine_tune(tiny, splits, state(), tmp_path))
+    assert already_done(tmp_path, state(), overwrite=False)
+
+
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear", "utf-8")
     with pytest.raises(FinetuneError, match="is not empty"):

@@ -103,6 +103,12 @@ def test_a_missing_file_and_answers_to_other_questions_are_clear_errors(tmp_path
         read_answers(write(tmp_path / "a.json", alpaca_eval(6)), data=data)
 
 
+def test_answers_of_several_are_not_taken_for_those_of_one(tmp_path: Path, data: DataSet) -> None:
+    mixed = [*alpaca_eval(3), *alpaca_eval(5, "gpt-y")[3:]]
+    with pytest.raises(HarnessError, match="answers of one generator, found 'gpt-x', 'gpt-y'"):
+        read_answers(write(tmp_path / "mixed.json", mixed), data=data)
+
+
 def test_answers_are_recorded_once_and_what_was_not_answered_is_seen(tmp_path: Path, data: DataSet) -> None:
     run = Run(tmp_path / "run")
     answers = read_answers(write(tmp_path / "a.json", alpaca_eval(3)), data=data)

@@ -1,6 +1,7 @@
 """Mistakes on the real command line: each one line, exit code 2, and what was recorded intact."""
 
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -106,6 +107,7 @@ def test_data_that_cannot_be_read(place: Place, line: str, said: str) -> None:
     [
         ("respond bse --data data.json --run run", "unknown checkpoint 'bse': did you mean base?"),
         ("respond gpt3 --data data.json --run run", "unknown checkpoint 'gpt3': did you mean gpt2"),
+        ("respond some/gpt2 --data data.json --run run", "unknown checkpoint 'some/gpt2': did you mean hf:some/gpt2"),
         ("respond opnai:m@http://h --data data.json", "unknown kind of checkpoint 'opnai': did you mean openai?"),
         (
             "respond '' --data data.json",
@@ -145,6 +147,14 @@ def test_data_that_cannot_be_read(place: Place, line: str, said: str) -> None:
 def test_unknown_names_say_the_nearest(place: Place, line: str, said: str) -> None:
     assert said in place.mistake(line)
     assert not (place.here / "o").exists()
+
+
+def test_a_folder_of_many_things_is_not_listed_whole(place: Place) -> None:
+    for n in range(40):
+        (place.here / f"thing{n}").mkdir()
+    said = place.mistake("respond zzzz --data data.json --run run")
+    assert re.search(r"known: base, .* and \d\d more$", said)
+    assert said.count("thing") < 12
 
 
 def test_an_unknown_task_says_the_nearest(place: Place) -> None:
@@ -286,7 +296,7 @@ def test_prompts_longer_than_the_context_are_counted_and_said(place: Place, make
     make_checkpoint("short", context_length=48)
     said = place.say("respond short --data data.json --limit 3 --max-new-tokens 4 --run short-run")
     assert said.code == 0
-    assert said.warnings() == ["short, data: 3 prompts longer than the context, their beginning left out"]
+    assert said.warnings() == ["short, data: 3 prompts too long to leave room for an answer, their beginning left out"]
     assert "none of the 34 training entries fits: every prompt fills the base's context of 48 tokens" in place.mistake(
         "finetune --base short --data data.json --out o"
     )
@@ -414,6 +424,20 @@ def test_answers_to_other_questions(place: Place) -> None:
     assert "there.json: entry 0: wanted an entry of data with the same id or question, found none" in said
 
 
+def test_answers_to_different_items_are_not_silently_left_out(place: Place) -> None:
+    place.write("fewer.json", json.dumps(ANSWERS[:4]))
+    line = "judge --responses answers.json --responses fewer.json --run run2"
+    said = place.say(line)
+    assert said.warnings() == [
+        "these are answers to 2 different sets of items, of which one is shown; "
+        "with --data FILE all are set side by side on it"
+    ]
+    said = place.say(f"{line} --data answers.json")
+    assert said.warnings() == []
+    assert "6/6" in said.out
+    assert "4/6" in said.out
+
+
 def test_test_sets_that_differ(place: Place, make_checkpoint: MakeCheckpoint) -> None:
     for name, seed in (("a", 1), ("b", 2)):
         training = Training(style="alpaca", step=seed, epoch=1, base="base")
@@ -513,6 +537,16 @@ def test_json_has_standard_output_for_itself(place: Place) -> None:
         assert "6/6" in said.err
     listed = json.loads(place.say("tasks arc_easy --json").out)
     assert {"name": "arc_easy", "kind": "task", "output_type": "multiple_choice"} in listed
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_terminal_without_the_characters_of_the_tables_stops_nothing(place: Place, encoding: str) -> None:
+    place.write("named.json", json.dumps([{**entry, "generator": "naïve 模型"} for entry in ANSWERS]))
+    words = command("judge", "--responses", "named.json", "--run", "run2", "--json")
+    said = as_process(words, cwd=place.here, PYTHONIOENCODING=f"{encoding}:strict")
+    assert json.loads(said.out)["baseline"] == "naïve 模型"
+    shown = as_process(command("compare", "--run", "run2"), cwd=place.here, PYTHONIOENCODING=f"{encoding}:strict")
+    assert (shown.code, "6/6" in shown.out) == (0, True)
 
 
 def test_quiet_says_results_only(place: Place) -> None:

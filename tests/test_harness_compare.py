@@ -178,6 +178,16 @@ def test_the_baseline_can_be_chosen(run: Run) -> None:
         compare(run, baseline="tow")
 
 
+def test_the_baseline_is_shown_whichever_checkpoints_are_named(run: Run) -> None:
+    for name in ("base", "one", "two"):
+        judged(run, name, [1.0, 2.0])
+    report = compare(run, wanted=["two"], baseline="out/base/")
+    assert report.baseline == "base"
+    assert [row.summary.checkpoint for row in report.tables[0].rows] == ["base", "two"]
+    with pytest.raises(HarnessError, match="--baseline out: wanted one checkpoint, found base, one, two"):
+        compare(run, baseline="out")
+
+
 def test_every_look_at_a_test_set_is_counted(run: Run) -> None:
     judged(run, "a", [1.0], data="one-1")
     assert [compare(run).looks for _ in range(3)] == [1, 2, 3]

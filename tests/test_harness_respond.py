@@ -177,7 +177,7 @@ def test_prompts_longer_than_the_context_are_answered_and_counted(
         long, short = short, long
     assert (long.truncated, short.truncated) == (True, False)
     assert (long.prompt_tokens or 0) + (long.output_tokens or 0) <= 128
-    assert "1 prompts longer than the context, their beginning left out" in evaluation.notes
+    assert "1 prompts too long to leave room for an answer, their beginning left out" in evaluation.notes
     cut = sum(r.stop_reason in ("length", "context") for r in (long, short))
     assert not cut or f"{cut} answers cut at the limit of new tokens" in evaluation.notes
 
@@ -199,3 +199,9 @@ def test_settings_without_a_meaning_for_the_checkpoint_are_refused(run: Run, tar
     with pytest.raises(FinetuneError, match="alpaca"):
         respond(run, target, data, AnswerSettings(style="alpacca"))
     assert not run.folder.exists(), "nothing was written"
+
+
+def test_top_k_is_refused_where_an_endpoint_would_ignore_it(run: Run, data: DataSet) -> None:
+    endpoint = resolve(["openai:m@http://127.0.0.1:9/v1"])[0]
+    with pytest.raises(HarnessError, match="--top-k 3: m is an endpoint"):
+        respond(run, endpoint, data, AnswerSettings(temperature=1.0, top_k=3))

@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.checkpoints import resolve
 from harness.compare import compare
 from harness.errors import HarnessError
-from harness.select import Family, choose_checkpoints, families, judge_folder
+from harness.select import Family, as_recorded, choose_checkpoints, families, judge_folder
 from harness.store import Run
+from tests.conftest import MakeCheckpoint
 from tests.recorded import checkpoint, judged, measured
 
 
@@ -44,6 +46,28 @@ def test_a_checkpoint_is_called_by_name_slug_path_or_the_folder_it_lies_in(run: 
     assert names(run, "out") == names(run, "b", "a") == ["a", "b"]
     with pytest.raises(HarnessError, match="unknown checkpoint in this run 'aa': did you mean a"):
         names(run, "aa")
+
+
+def test_a_checkpoint_is_found_by_its_folder_however_that_was_called_before(
+    run: Run, make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2, 3):
+        make_checkpoint(f"ck/epoch-{step}", seed=step)
+    for target in resolve([f"mine={tmp_path / 'ck' / 'epoch-1'}", str(tmp_path / "ck" / "epoch-2")]):
+        judged(run, target.record, [1.0])
+    one, two = (c.fingerprint for c in run.read().checkpoints.values())
+    (tmp_path / "ck" / "best").symlink_to("epoch-2", target_is_directory=True)
+    monkeypatch.chdir(tmp_path / "ck")
+    for text, found in {
+        "./epoch-1": [one],
+        "again=epoch-1/": [one],
+        "best": [two],
+        "../ck": [one, two],
+        "mine": ["mine"],
+        "epoch-3": ["epoch-3"],  # never judged
+        "elsewhere": ["elsewhere"],
+    }.items():
+        assert as_recorded(run.read(), text) == found, text
 
 
 def test_the_newest_evaluation_of_a_checkpoint_counts(run: Run) -> None:

@@ -148,3 +148,15 @@ def test_a_key_depends_on_names_and_values_and_not_on_their_order(parts: dict[st
     assert len(key) == 16
     assert record_key(**parts, more=1) != key
     assert record_key(text="\ud800") != key
+
+
+def test_an_export_of_a_checkpoint_does_not_make_the_run_forget_how_it_was_trained(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    trained = checkpoint("epoch-2", base="base", step=9).model_copy(update={"validation_curve": [(0, 2.0), (9, 1.0)]})
+    evaluation = Evaluation(stage="respond", checkpoint=trained.slug, dataset="d-12345678")
+    run.add(trained, evaluation)
+    run.add(
+        trained.model_copy(update={"name": "hf", "step": None, "base_fingerprint": None, "validation_curve": []}),
+        evaluation,
+    )
+    assert run.read().checkpoints[trained.slug] == trained.model_copy(update={"name": "hf"})
