@@ -181,7 +181,7 @@ class Evaluation(BaseModel):
         settings: What was asked for; evaluations that differ in it are not paired.
         judge: For judgments: judge and rubric.
         records: Keys of the records of each item; several when an item was sampled several times.
-        leaked: Items that the checkpoint was trained on, by id or by the same question.
+        leaked: Items that the checkpoint was trained on: the same question, under whatever id.
         notes: What the reader should know.
         created: When, UTC.
     """

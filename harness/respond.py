@@ -154,11 +154,15 @@ def keep_data(run: Run, data: DataSet) -> None:
 
 
 def leaked_items(target: Target, entries: Iterable[Entry]) -> list[str]:
-    """Items the checkpoint was trained on: the same id, or the same question under another id."""
+    """Items the checkpoint was trained on: the same question, under whatever id.
+
+    The id alone says nothing where files number their own entries from 0; it decides only where a
+    checkpoint does not remember the questions.
+    """
     if target.training is None:
         return []
     ids, prompts = set(target.training.trained_on), set(target.training.trained_prompts)
-    return [e.item_id for e in entries if e.item_id in ids or e.prompt_hash in prompts]
+    return [e.item_id for e in entries if (e.prompt_hash in prompts if prompts else e.item_id in ids)]
 
 
 def _asked(target: Target, data: DataSet, settings: AnswerSettings, style: Style | None) -> Iterator[Asked]:

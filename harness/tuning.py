@@ -69,9 +69,9 @@ def _digest(splits: Splits) -> str:
 
 def _warn_of_overlap(splits: Splits, screen: Screen) -> None:
     """The book's split by file order puts repeated questions on both sides; so may a user's own files."""
-    trained = {e.prompt_hash for e in splits.train} | {e.item_id for e in splits.train}
+    trained = {e.prompt_hash for e in splits.train}
     for name, entries in (("test", splits.test), ("validation", splits.validation)):
-        if n := sum(e.prompt_hash in trained or e.item_id in trained for e in entries):
+        if n := sum(e.prompt_hash in trained for e in entries):
             screen.warn(f"{n} of {len(entries)} {name} entries are among the training entries too")
 
 

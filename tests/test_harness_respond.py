@@ -147,7 +147,7 @@ def test_two_aliases_of_one_checkpoint_share_their_answers(
     assert len(lines(run, second)) == 9
 
 
-def test_items_of_the_training_data_are_listed_by_id_and_by_question(
+def test_items_of_the_training_data_are_listed_by_their_question(
     run: Run, data: DataSet, make_checkpoint: MakeCheckpoint
 ) -> None:
     trained = Training(
@@ -155,12 +155,13 @@ def test_items_of_the_training_data_are_listed_by_id_and_by_question(
         step=3,
         epoch=1,
         base="b",
+        # Files that number their own entries share ids without sharing a question.
         trained_on=[data.entries[2].item_id, "another"],
-        trained_prompts=[data.entries[5].prompt_hash],
+        trained_prompts=["of another question", data.entries[5].prompt_hash],
     )
     target = resolve([str(make_checkpoint(training=trained))])[0]
     evaluation = respond(run, target, data, SHORT)
-    assert evaluation.leaked == [data.entries[2].item_id, data.entries[5].item_id]
+    assert evaluation.leaked == [data.entries[5].item_id]
     assert evaluation.settings["style"] == "phi3", "a checkpoint is asked in the style it was trained in"
     assert evaluation.settings["own_style"] is True
     assert all(r.prompt.startswith("<|user|>") for r in lines(run, evaluation))
