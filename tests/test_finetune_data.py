@@ -219,7 +219,9 @@ def test_a_short_pretraining_run_learns(tmp_path: Path) -> None:
     from finetune.data.make_base import Settings, make, rate_at
 
     torch.set_num_threads(1)
-    settings = Settings(vocab_size=400, context_length=64, width=32, n_layers=1, n_heads=2, step_tokens=128, steps=60)
+    shape = {"vocab_size": 1200, "context_length": 512, "width": 32, "n_layers": 1, "n_heads": 2}
+    stages = {"steps": 30, "letter_steps": 3, "second_steps": 60, "test_steps": 4}
+    settings = Settings(**shape, **stages, step_tokens=512)
     loss = make(tmp_path / "base", settings)
     assert loss < 0.9 * math.log(settings.vocab_size)
     assert load_checkpoint(tmp_path / "base").model.config.width == 32

@@ -1,6 +1,7 @@
 """Make the tiny base model of the demo: train a tokenizer, then pretrain a small GPT-2 on `reading`'s text.
 
-Run as `python -m finetune.data.make_base`; it takes some twenty minutes on two cores. Text and starting
+It reads, learns what letters before answers are for (`practice`), reads again, and takes tests.
+Run as `python -m finetune.data.make_base`; it takes some forty minutes on two cores. Text and starting
 weights follow from the seed; the arithmetic of another processor may round differently, so that a second
 run gives a model as good as this one, not the same bytes.
 """
@@ -9,8 +10,8 @@ import argparse
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import count, islice
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from finetune.checkpoint import Checkpoint, save_checkpoint
 from finetune.data import words
+from finetune.data.practice import practise_letters, practise_tests
 from finetune.data.reading import documents
 from finetune.data.world import things
 from finetune.instructions import Entry
@@ -27,7 +29,7 @@ from finetune.tokenizer import Tokenizer, train_tokenizer
 from finetune.transformer import ModelConfig, Transformer
 
 PATH = Path(__file__).with_name("base")
-_TEXT_SEED, _TOKENIZER_SEED = 1, 2
+_TOKENIZER_SEED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +43,11 @@ class Settings:
         n_layers: Blocks of the transformer.
         n_heads: Attention heads.
         step_tokens: Tokens of a step, in blocks whose length grows (see `block_length`).
-        steps: Optimizer steps.
-        learning_rate: At its highest; cosine to a twentieth, after a warm-up of one step in thirty.
+        steps: Optimizer steps of the first reading.
+        letter_steps: Of labelled lists.
+        second_steps: Of the second reading.
+        test_steps: Of four-choice tests, with reading in between.
+        learning_rate: Of reading, at its highest; cosine to a twentieth, after a warm-up of one step in thirty.
         weight_decay: Of AdamW, on matrices only.
     """
 
@@ -53,6 +58,9 @@ class Settings:
     n_heads: int = 4
     step_tokens: int = 1024
     steps: int = 12_000
+    letter_steps: int = 600
+    second_steps: int = 3_600
+    test_steps: int = 2_400
     learning_rate: float = 2.5e-3
     weight_decay: float = 0.05
 
@@ -86,9 +94,8 @@ def start(model: Transformer) -> None:
         model.positions.weight.copy_(0.08 * torch.cat([angles.sin(), angles.cos()], dim=1))
 
 
-def block_length(step: int, settings: Settings) -> int:
-    """Tokens of a block at a step: short at first, since looking back is learnt fastest over short distances."""
-    done = step / settings.steps
+def block_length(done: float, settings: Settings) -> int:
+    """Tokens of a block: short at first, since looking back is learnt fastest over short distances."""
     return settings.context_length // (4 if done < 0.6 else 2 if done < 0.85 else 1)
 
 
@@ -101,23 +108,38 @@ def token_stream(tokenizer: Tokenizer, seed: int) -> Iterator[int]:
             yield tokenizer.end_of_text
 
 
-def pretrain(model: Transformer, tokenizer: Tokenizer, settings: Settings) -> float:
-    """Train in place; the mean loss of the last hundred steps, in nats a token."""
+def pretrain(
+    model: Transformer, tokenizer: Tokenizer, settings: Settings, *, steps: int, peak: float, seed: int
+) -> float:
+    """Read in place; the mean loss of the last hundred steps, in nats a token.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        settings: See `Settings`.
+        steps: Optimizer steps.
+        peak: The highest learning rate.
+        seed: Of the text.
+    """
     optimizer = _optimizer(model, settings)
     recent: list[float] = []
-    stream = token_stream(tokenizer, _TEXT_SEED)
+    stream = token_stream(tokenizer, seed)
     started = time.perf_counter()
-    for step in range(settings.steps):
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate_at(step, settings.steps)
-        length = block_length(step, settings)
-        size = settings.step_tokens // length
-        rows = torch.tensor(list(islice(stream, size * (length + 1)))).view(size, length + 1)
+            group["lr"] = peak * rate_at(step, steps)
+        length = block_length(step / steps, settings)
+        rows = _block(stream, settings.step_tokens // length, length)
         recent = [*recent[-99:], _step(model, optimizer, rows)]
         if step % 100 == 99:
             seconds = time.perf_counter() - started
             print(f"step {step + 1}  loss {sum(recent) / len(recent):.3f}  {seconds:.0f} s", flush=True)
-    return sum(recent) / len(recent)
+    return sum(recent) / max(1, len(recent))
+
+
+def _block(stream: Iterator[int], size: int, length: int) -> Tensor:
+    """(size, length + 1) ids of a stream."""
+    return torch.tensor(list(islice(stream, size * (length + 1)))).view(size, length + 1)
 
 
 def rate_at(step: int, steps: int) -> float:
@@ -149,7 +171,7 @@ def _step(model: Transformer, optimizer: torch.optim.Optimizer, rows: Tensor) ->
 
 
 def make(folder: Path, settings: Settings) -> float:
-    """The whole of it: tokenizer, model, training, folder. Returns the loss at the end, in nats a token."""
+    """The whole of it: tokenizer, model, training, folder. Returns the loss after reading, in nats a token."""
     torch.manual_seed(0)
     tokenizer = make_tokenizer(settings.vocab_size)
     shape = ModelConfig(
@@ -161,7 +183,12 @@ def make(folder: Path, settings: Settings) -> float:
     )
     model = Transformer(shape)
     start(model)
-    loss = pretrain(model, tokenizer, settings)
+    pretrain(model, tokenizer, settings, steps=settings.steps, peak=settings.learning_rate, seed=1)
+    practise_letters(model, tokenizer, steps=settings.letter_steps, learning_rate=1e-3)
+    loss = pretrain(model, tokenizer, settings, steps=settings.second_steps, peak=1.5e-3, seed=1)
+    stream = token_stream(tokenizer, 123)
+    reading = (_block(stream, 8, 128) for _ in count())
+    practise_tests(model, tokenizer, steps=settings.test_steps, learning_rate=1.2e-3, reading=reading)
     save_checkpoint(folder, Checkpoint(model, tokenizer), dtype=torch.float16)
     return loss
 
@@ -170,10 +197,12 @@ def main() -> None:
     """Read the two flags a trial run wants, and make the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=PATH, help="folder to write")
-    parser.add_argument("--steps", type=int, default=Settings.steps, help="optimizer steps; fewer for a trial")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of all steps to do; less for a trial")
     options = parser.parse_args()
     torch.set_num_threads(2)
-    make(options.out, Settings(steps=options.steps))
+    whole = Settings()
+    stages = ("steps", "letter_steps", "second_steps", "test_steps")
+    make(options.out, replace(whole, **{name: int(getattr(whole, name) * options.scale) for name in stages}))
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ def _test(random: Random) -> str:
     size = random.randint(2, 6)
     questions = _made_up(subject, size, random) if subject in ("things", "words") else _drawn(subject, size, random)
     head = f"The following are multiple choice questions (with answers) about {subject.replace('_', ' ')}.\n\n"
-    return head + "\n\n".join(_choices(question, random) for question in questions)
+    return head + "\n\n".join(as_test_item(question, random) for question in questions)
 
 
 def _drawn(subject: str, size: int, random: Random) -> Iterable[Question]:
@@ -252,10 +252,10 @@ def _drawn(subject: str, size: int, random: Random) -> Iterable[Question]:
 
 
 def _made_up(subject: str, size: int, random: Random) -> Iterable[Question]:
-    return [_same_word(random) if subject == "words" else _which_is(random) for _ in range(size)]
+    return [same_word(random) if subject == "words" else _which_is(random) for _ in range(size)]
 
 
-def _same_word(random: Random) -> Question:
+def same_word(random: Random) -> Question:
     """The simplest test of all, from which a reader learns what the letters are for."""
     right, *wrong = _names(random, 4)
     return Question(f"Which choice is {right}?", right, tuple(wrong))
@@ -270,7 +270,8 @@ def _which_is(random: Random) -> Question:
     return Question(text.get(shared, f"Which one is {value}?"), right, tuple(random.sample(wrong, 3)))
 
 
-def _choices(question: Question, random: Random) -> str:
+def as_test_item(question: Question, random: Random) -> str:
+    """A question with its answer, as MMLU writes its examples."""
     at = random.randrange(4)
     rows = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, question.choices(random, at), strict=True)]
     return "\n".join([question.text, *rows, f"Answer: {LETTERS[at]}"])
