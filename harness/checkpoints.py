@@ -168,7 +168,9 @@ def _expanded(reference: Reference) -> Iterator[Reference]:
 
 
 def _is_step(folder: Path) -> bool:
-    return bool(_STEP_FOLDER.fullmatch(folder.name)) and (folder / "config.json").exists()
+    # An adapter's folder counts too, so that it is refused for what it is rather than not found.
+    held = any((folder / name).exists() for name in ("config.json", "adapter_config.json"))
+    return bool(_STEP_FOLDER.fullmatch(folder.name)) and held
 
 
 def _step(folder: Path) -> int:

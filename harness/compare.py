@@ -7,8 +7,10 @@ import numpy as np
 
 from harness.errors import HarnessError, unknown_name
 from harness.findings import Losses, Pick, Report, Row, Table
+from harness.naming import as_recorded, choose_checkpoints, display_names
 from harness.records import CheckpointRecord, Comparison, Summary
-from harness.select import Family, Scores, as_recorded, choose_checkpoints, families, shown_name
+from harness.scores import Family, Scores
+from harness.select import families
 from harness.stats.intervals import Floats, constant_interval, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
 from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
@@ -66,12 +68,6 @@ def compare(
         report.looks = _count_look(run, recorded, judged.dataset)
     report.losses = _losses(checkpoints, names)
     return report
-
-
-def display_names(checkpoints: Sequence[CheckpointRecord]) -> dict[str, str]:
-    """A name for each slug; where two checkpoints share one, with some of the fingerprint behind it."""
-    names = [c.name for c in checkpoints]
-    return {c.slug: c.name if names.count(c.name) == 1 else shown_name(c) for c in checkpoints}
 
 
 def _baseline(recorded: RunFile, wanted: str) -> CheckpointRecord:

@@ -9,7 +9,7 @@ from harness.errors import HarnessError
 from harness.pool import run_pool
 from harness.records import CheckpointRecord, Evaluation, Response, Verdict
 from harness.respond import Progress
-from harness.select import judge_folder
+from harness.scores import judge_folder
 from harness.store import Run, record_key
 
 if TYPE_CHECKING:

@@ -1,126 +1,12 @@
-"""Which of the recorded evaluations are set side by side, and the value of every item in them."""
+"""Which of the recorded evaluations are set side by side."""
 
-import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
-from statistics import fmean
 
-from harness.checkpoints import parse_reference, resolve
 from harness.errors import HarnessError, unknown_name
-from harness.records import JSON, CheckpointRecord, Evaluation, Outcome, Role, Verdict
+from harness.records import JSON, CheckpointRecord, Evaluation
+from harness.scores import Family, benchmark_family, judge_family
 from harness.store import Run, RunFile
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One checkpoint on one metric: a value for each scored item, and why the others have none.
-
-    Attributes:
-        checkpoint: Whose.
-        evaluation: Where they come from.
-        values: By item.
-        unscored: Items without a value, by reason.
-        chance: Mean of 1 / number of choices, where items have choices.
-    """
-
-    checkpoint: CheckpointRecord
-    evaluation: Evaluation
-    values: dict[str, float]
-    unscored: Counter[str] = field(default_factory=Counter)
-    chance: float | None = None
-
-
-@dataclass(frozen=True)
-class Family:
-    """One metric of several checkpoints on one data set: what a table shows.
-
-    Attributes:
-        name: "judge" or the task.
-        kind: "judge" or "benchmark".
-        dataset: Label of the data set.
-        role: What the data set is for.
-        metric: Name of the metric.
-        scale: Lowest and highest value; None without bounds.
-        higher_is_better: Direction.
-        scores: In the order of the table.
-    """
-
-    name: str
-    kind: str
-    dataset: str
-    role: Role
-    metric: str
-    scale: tuple[float, float] | None
-    higher_is_better: bool
-    scores: list[Scores]
-
-    @property
-    def binary(self) -> bool:
-        """Whether every item is simply right or wrong."""
-        return self.kind == "benchmark" and all(v in (0.0, 100.0) for s in self.scores for v in s.values.values())
-
-
-def choose_checkpoints(recorded: RunFile, wanted: Sequence[str]) -> list[CheckpointRecord]:
-    """The checkpoints to compare, in training order: all, or those whose name, slug or reference is wanted.
-
-    Raises:
-        HarnessError: If one is wanted that the run does not know; names the nearest.
-    """
-    known = list(recorded.checkpoints.values())
-    if wanted:
-        known = [c for c in known if any(_is_called(c, name) for name in wanted)]
-        for name in wanted:
-            if not any(_is_called(c, name) for c in known):
-                names = {c.name for c in recorded.checkpoints.values()}
-                raise unknown_name("checkpoint in this run", name, names)
-    return _in_training_order(known)
-
-
-def _is_called(checkpoint: CheckpointRecord, name: str) -> bool:
-    """By name, as tables show it too, or slug; by path, or by a folder that it lies in; by fingerprint."""
-    plain = name.rstrip("/")
-    called = (checkpoint.name, shown_name(checkpoint), checkpoint.slug, checkpoint.reference.rstrip("/"))
-    return plain in (*called, checkpoint.fingerprint) or checkpoint.reference.startswith(f"{plain}/")
-
-
-def shown_name(checkpoint: CheckpointRecord) -> str:
-    """The name with some of the fingerprint, for tables in which two checkpoints share a name."""
-    return f"{checkpoint.name}·{checkpoint.fingerprint[:4]}"
-
-
-def as_recorded(recorded: RunFile, text: str) -> list[str]:
-    """A name as the user writes it, as names that the run knows its checkpoints by.
-
-    The same folder may have been called otherwise when it was recorded: from another working directory, through
-    a link, under an alias.
-
-    Raises:
-        HarnessError: If it is no reference.
-    """
-    reference = parse_reference(text)
-    known = recorded.checkpoints.values()
-    for name in (text, reference.text):
-        if any(_is_called(c, name) for c in known):
-            return [name]
-    if reference.scheme != "path" or not Path(reference.target).is_dir():
-        return [text]
-    there = {c.fingerprint for c in known}
-    return [t.record.fingerprint for t in resolve([text]) if t.record.fingerprint in there] or [text]
-
-
-def _in_training_order(checkpoints: list[CheckpointRecord]) -> list[CheckpointRecord]:
-    """Each base before what was trained from it, in step order; otherwise as recorded."""
-    bases = {c.base_fingerprint for c in checkpoints}
-    place = {c.fingerprint: n for n, c in enumerate(checkpoints)}
-
-    def order(c: CheckpointRecord) -> tuple[int, int, int]:
-        family = place.get(c.base_fingerprint or "", place[c.fingerprint])
-        return (family, 0 if c.fingerprint in bases else 1, c.step or 0)
-
-    return sorted(checkpoints, key=order)
 
 
 def families(
@@ -181,9 +67,6 @@ def _matches(evaluation: Evaluation, datasets: Collection[str], stages: Collecti
     return by_data and by_judge
 
 
-# Metrics that are no shares of anything, whatever their values happen to be.
-_UNBOUNDED = re.compile(r"perplexity|bits|brier|loglikelihood|likelihood_diff")
-
 Place = tuple[str, str, str]  # stage, data set, judge
 
 
@@ -227,8 +110,8 @@ def _family(
     evaluations = [held[slug] for slug in slugs if slug in held]
     _refuse_mixed(evaluations, group, slugs)
     if evaluations[0].stage == "judge":
-        return _judge_family(run, evaluations, slugs)
-    return _benchmark_family(run, evaluations, slugs)
+        return judge_family(run, evaluations, slugs)
+    return benchmark_family(run, evaluations, slugs)
 
 
 # What may differ between evaluations in one table: a limit (paired on shared items), how many samples.
@@ -261,76 +144,3 @@ def _differing(one: Mapping[str, JSON], other: Mapping[str, JSON]) -> str | None
     forced = {s.get("style") for s in (one, other) if not s.get("own_style") and "answers" not in s}
     differing = [f for f in fields if one.get(f) != other.get(f)] + ["style"] * (len(forced) > 1)
     return next(iter(differing), None)
-
-
-def _judge_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
-    first = evaluations[0]
-    scores, scale = [], (0.0, 100.0)
-    for evaluation in evaluations:
-        assert evaluation.judge is not None
-        file = run.records(
-            Verdict, "verdicts", evaluation.dataset, judge_folder(evaluation.judge), evaluation.checkpoint
-        )
-        verdicts = file.read()
-        values, unscored = _item_values(evaluation, verdicts)
-        scale = next((v.scale for v in verdicts.values()), scale)
-        scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, unscored))
-    return Family(f"judge {first.judge}", "judge", first.dataset, first.role, "score", scale, True, scores)
-
-
-def judge_folder(judge: str) -> str:
-    """A judge's name as a folder: model names hold "/" and ":"."""
-    return "".join(c if c.isalnum() or c in "._+-" else "-" for c in judge)
-
-
-def _item_values(evaluation: Evaluation, verdicts: dict[str, Verdict]) -> tuple[dict[str, float], Counter[str]]:
-    """The mean over an item's samples, and why items have none."""
-    values: dict[str, float] = {}
-    unscored: Counter[str] = Counter()
-    for item, keys in evaluation.records.items():
-        found = [verdicts[key] for key in keys if key in verdicts]
-        scores = [v.score for v in found if v.score is not None]
-        if scores and len(scores) == len(keys):
-            values[item] = fmean(scores)
-        elif not keys:
-            unscored["no answer"] += 1
-        else:
-            unscored[next((v.unscored for v in found if v.unscored), "not judged yet")] += 1
-    return values, unscored
-
-
-def _benchmark_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
-    first = evaluations[0]
-    task = first.dataset.rpartition("-")[0]
-    metric, higher = "", True
-    scores = []
-    for evaluation in evaluations:
-        outcomes = run.records(Outcome, "outcomes", task, evaluation.checkpoint).read()
-        found = {item: outcomes[key] for item, (key,) in evaluation.records.items() if key in outcomes}
-        metric = metric or _main_metric(found.values())
-        values = {item: o.metrics[metric] for item, o in found.items() if metric in o.metrics}
-        higher = next((o.higher_is_better.get(metric, True) for o in found.values()), True)
-        unscored = Counter({"no outcome": len(evaluation.records) - len(values)})
-        scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, +unscored, _chance(found.values())))
-    within_one = not _UNBOUNDED.search(metric) and all(0 <= v <= 1 for s in scores for v in s.values.values())
-    if within_one:  # shares are shown in percent, as leaderboards do
-        scores = [_times_100(s) for s in scores]
-    scale = (0.0, 100.0) if within_one else None
-    return Family(task, "benchmark", first.dataset, first.role, metric, scale, higher, scores)
-
-
-def _main_metric(outcomes: Iterable[Outcome]) -> str:
-    """Accuracy where there is one, else the first metric the task has."""
-    names = list(next((o.metrics for o in outcomes if o.metrics), {"": 0.0}))
-    return "acc" if "acc" in names else names[0]
-
-
-def _chance(outcomes: Iterable[Outcome]) -> float | None:
-    shares = [1 / len(o.choices) for o in outcomes if o.choices]
-    return fmean(shares) if shares else None
-
-
-def _times_100(scores: Scores) -> Scores:
-    chance = None if scores.chance is None else 100 * scores.chance
-    values = {item: 100 * value for item, value in scores.values.items()}
-    return Scores(scores.checkpoint, scores.evaluation, values, scores.unscored, chance)

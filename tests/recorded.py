@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from harness.records import JSON, CheckpointRecord, Evaluation, Outcome, Role, Verdict
-from harness.select import judge_folder
+from harness.scores import judge_folder
 from harness.store import Run
 
 Score = float | str | None  # a score; why there is none; None when nobody judged it yet

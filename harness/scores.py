@@ -1,0 +1,137 @@
+"""The value of every item of an evaluation, read from its records: what tables are made of."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from harness.records import CheckpointRecord, Evaluation, Outcome, Role, Verdict
+from harness.store import Run
+
+# Metrics that are no shares of anything, whatever their values happen to be.
+_UNBOUNDED = re.compile(r"perplexity|bits|brier|loglikelihood|likelihood_diff")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One checkpoint on one metric: a value for each scored item, and why the others have none.
+
+    Attributes:
+        checkpoint: Whose.
+        evaluation: Where they come from.
+        values: By item.
+        unscored: Items without a value, by reason.
+        chance: Mean of 1 / number of choices, where items have choices.
+    """
+
+    checkpoint: CheckpointRecord
+    evaluation: Evaluation
+    values: dict[str, float]
+    unscored: Counter[str] = field(default_factory=Counter)
+    chance: float | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """One metric of several checkpoints on one data set: what a table shows.
+
+    Attributes:
+        name: "judge" or the task.
+        kind: "judge" or "benchmark".
+        dataset: Label of the data set.
+        role: What the data set is for.
+        metric: Name of the metric.
+        scale: Lowest and highest value; None without bounds.
+        higher_is_better: Direction.
+        scores: In the order of the table.
+    """
+
+    name: str
+    kind: str
+    dataset: str
+    role: Role
+    metric: str
+    scale: tuple[float, float] | None
+    higher_is_better: bool
+    scores: list[Scores]
+
+    @property
+    def binary(self) -> bool:
+        """Whether every item is simply right or wrong."""
+        return self.kind == "benchmark" and all(v in (0.0, 100.0) for s in self.scores for v in s.values.values())
+
+
+def judge_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
+    """Judge scores of several checkpoints on one data set, from their verdicts."""
+    first = evaluations[0]
+    scores, scale = [], (0.0, 100.0)
+    for evaluation in evaluations:
+        assert evaluation.judge is not None
+        file = run.records(
+            Verdict, "verdicts", evaluation.dataset, judge_folder(evaluation.judge), evaluation.checkpoint
+        )
+        verdicts = file.read()
+        values, unscored = _item_values(evaluation, verdicts)
+        scale = next((v.scale for v in verdicts.values()), scale)
+        scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, unscored))
+    return Family(f"judge {first.judge}", "judge", first.dataset, first.role, "score", scale, True, scores)
+
+
+def judge_folder(judge: str) -> str:
+    """A judge's name as a folder: model names hold "/" and ":"."""
+    return "".join(c if c.isalnum() or c in "._+-" else "-" for c in judge)
+
+
+def _item_values(evaluation: Evaluation, verdicts: dict[str, Verdict]) -> tuple[dict[str, float], Counter[str]]:
+    """The mean over an item's samples, and why items have none."""
+    values: dict[str, float] = {}
+    unscored: Counter[str] = Counter()
+    for item, keys in evaluation.records.items():
+        found = [verdicts[key] for key in keys if key in verdicts]
+        scores = [v.score for v in found if v.score is not None]
+        if scores and len(scores) == len(keys):
+            values[item] = fmean(scores)
+        elif not keys:
+            unscored["no answer"] += 1
+        else:
+            unscored[next((v.unscored for v in found if v.unscored), "not judged yet")] += 1
+    return values, unscored
+
+
+def benchmark_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
+    """The main metric of a benchmark on several checkpoints, from their outcomes; shares in percent."""
+    first = evaluations[0]
+    task = first.dataset.rpartition("-")[0]
+    metric, higher = "", True
+    scores = []
+    for evaluation in evaluations:
+        outcomes = run.records(Outcome, "outcomes", task, evaluation.checkpoint).read()
+        found = {item: outcomes[key] for item, (key,) in evaluation.records.items() if key in outcomes}
+        metric = metric or _main_metric(found.values())
+        values = {item: o.metrics[metric] for item, o in found.items() if metric in o.metrics}
+        higher = next((o.higher_is_better.get(metric, True) for o in found.values()), True)
+        unscored = Counter({"no outcome": len(evaluation.records) - len(values)})
+        scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, +unscored, _chance(found.values())))
+    within_one = not _UNBOUNDED.search(metric) and all(0 <= v <= 1 for s in scores for v in s.values.values())
+    if within_one:  # shares are shown in percent, as leaderboards do
+        scores = [_times_100(s) for s in scores]
+    scale = (0.0, 100.0) if within_one else None
+    return Family(task, "benchmark", first.dataset, first.role, metric, scale, higher, scores)
+
+
+def _main_metric(outcomes: Iterable[Outcome]) -> str:
+    """Accuracy where there is one, else the first metric the task has."""
+    names = list(next((o.metrics for o in outcomes if o.metrics), {"": 0.0}))
+    return "acc" if "acc" in names else names[0]
+
+
+def _chance(outcomes: Iterable[Outcome]) -> float | None:
+    shares = [1 / len(o.choices) for o in outcomes if o.choices]
+    return fmean(shares) if shares else None
+
+
+def _times_100(scores: Scores) -> Scores:
+    chance = None if scores.chance is None else 100 * scores.chance
+    values = {item: 100 * value for item, value in scores.values.items()}
+    return Scores(scores.checkpoint, scores.evaluation, values, scores.unscored, chance)
