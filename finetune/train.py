@@ -119,6 +119,8 @@ class _Loop:
             losses.append(evaluated.validation_loss)
             yield self._epoch_ended(losses)
             early = _why_stop(losses, self.config)
+        if not early and self.steps < self.steps_per_epoch * self.config.epochs:
+            early = f"--max-steps {self.steps} reached in epoch {len(losses)} of {self.config.epochs}"
         yield Stopped(early)
 
     def _epoch(self) -> Iterator[Event]:

@@ -54,6 +54,11 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else DONE
 
 
+@app.callback()
+def _program(version: options.Version = False) -> None:
+    """Which of my checkpoints is really better, at what, and how sure can I be?"""
+
+
 @app.command()
 def demo(
     run_folder: options.RunFolder = Path("runs/demo"),

@@ -56,18 +56,26 @@ def compare(
     if not shown:
         raise HarnessError(f"{run.folder} holds nothing to compare yet; `ift-eval judge` or `ift-eval mmlu` first")
     names = display_names(checkpoints)
-    base = versus or checkpoints[0]
+    base = versus or _usual_baseline(checkpoints)
     tables = [_table(family, names, base) for family in shown]
     report = Report(run=str(run.folder), baseline=names[base.slug], tables=tables, left_out=left_out)
     judged = next((f for f in shown if f.kind == "judge" and f.role == "test"), None)
     if judged:
         validation = next((f for f in shown if f.name == judged.name and f.role == "validation"), None)
         report.pick = _pick(judged, validation, names, base)
-        report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in judged.scores}
+        trained = [s for s in judged.scores if s.checkpoint.step is not None]  # of others nobody knows
+        report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in trained}
         report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in judged.scores if s.evaluation.notes}
         report.looks = _count_look(run, recorded, judged.dataset)
     report.losses = _losses(checkpoints, names)
     return report
+
+
+def _usual_baseline(checkpoints: Sequence[CheckpointRecord]) -> CheckpointRecord:
+    """What others were trained from; else what is called base; else the first."""
+    bases = {c.base_fingerprint for c in checkpoints}
+    called = [c for c in checkpoints if c.fingerprint in bases] + [c for c in checkpoints if c.name == "base"]
+    return (called or list(checkpoints))[0]
 
 
 def _baseline(recorded: RunFile, wanted: str) -> CheckpointRecord:

@@ -75,7 +75,7 @@ class Report(BaseModel):
         tables: Judge first, then benchmarks.
         pick: None when nothing was judged, or there is only one checkpoint.
         losses: None when no checkpoint knows its validation loss.
-        leaked: Items of the test set that checkpoints were trained on, by name.
+        leaked: Items of the test set that checkpoints were trained on, by name; only of those that remember it.
         looks: How often the test set's numbers have been shown, this time included.
         notes: What the reader should know of the answers, by name.
         left_out: Older evaluations that are not shown.

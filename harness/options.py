@@ -102,3 +102,16 @@ Samples = Annotated[int, typer.Option(min=1, help="Answers to each item.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", callback=known_device)]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.", callback=known_dtype)]
 BatchSize = Annotated[int, typer.Option(min=1, help="Prompts answered side by side.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"ift-eval {version('ift-eval')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+]

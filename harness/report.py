@@ -62,11 +62,14 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
     if c is None:
         first = f"{pick.name}: nothing beats the baseline." if pick.name == baseline else f"{pick.name}."
     else:
-        first = f"{pick.name}: {c.difference:+.1f} over {baseline} ({c.low:.1f} to {c.high:.1f})."
+        word = "over" if c.difference >= 0 else "on the test items against"
+        first = f"{pick.name}: {c.difference:+.1f} {word} {baseline} ({c.low:.1f} to {c.high:.1f})."
     if not pick.undecided:
         return first
     others = " and ".join(filter(None, [", ".join(pick.undecided[:-1]), pick.undecided[-1]]))
-    return f"{first} {others} cannot be told apart from it."
+    # An interval stands for itself; with p adjusted for all rows it may hold less than it seems to.
+    adjusted = "With p adjusted for all rows, " if c is not None and baseline in pick.undecided else ""
+    return f"{first} {adjusted}{others} cannot be told apart from it."
 
 
 def table_of(table: Table, report: Report) -> RichTable:
@@ -199,6 +202,8 @@ def _closing(report: Report) -> Iterator[str]:
 
 def _leakage(report: Report, table: Table) -> str:
     n = max((r.summary.n_scored + sum(r.summary.n_unscored.values()) for r in table.rows), default=0)
+    if not report.leaked:
+        return "leakage: unknown, nothing here remembers what it was trained on"
     worst = {name: count for name, count in report.leaked.items() if count}
     if not worst:
         return f"leakage: 0 of {n} test items in the training data"

@@ -209,12 +209,25 @@ def test_a_number_at_chance_is_known_as_such(run: Run, right: int, at_chance: bo
 
 def test_leakage_notes_and_what_was_left_out_reach_the_report(run: Run) -> None:
     judged(run, "a", [1.0, 2.0], data="old-1")
-    judged(run, "a", [1.0, 2.0], data="new-2", leaked=["i1"], notes=["1 empty answers"])
+    judged(run, checkpoint("a", step=1), [1.0, 2.0], data="new-2", leaked=["i1"], notes=["1 empty answers"])
     report = compare(run)
     assert report.leaked == {"a": 1}
     assert report.notes == {"a": ["1 empty answers"]}
     assert report.left_out == ["old-1 by ann+kind-v1"]
     assert report.pick is None, "there is nothing to pick among one"
+
+
+def test_leakage_is_unknown_for_what_does_not_remember_its_training(run: Run) -> None:
+    judged(run, "a", [1.0, 2.0])
+    assert compare(run).leaked == {}
+
+
+def test_the_usual_baseline_is_what_others_were_trained_from_or_are_called(run: Run) -> None:
+    judged(run, "answers", [1.0, 2.0])
+    judged(run, "base", [3.0, 4.0])
+    assert compare(run).baseline == "base"
+    judged(run, checkpoint("tuned", base="answers", step=5), [5.0, 6.0])
+    assert compare(run).baseline == "answers"
 
 
 def test_an_empty_run_says_what_to_do_first(run: Run) -> None:

@@ -127,7 +127,8 @@ def test_chance_stands_under_the_table(run: Run) -> None:
 
 def test_leakage_is_said_by_name(run: Run) -> None:
     judged(run, "base", [1.0, 2.0, 3.0])
-    judged(run, "new", [1.0, 2.0, 4.0], leaked=["i0", "i2"], notes=["3 answers cut at the limit of new tokens"])
+    new = checkpoint("new", step=7)
+    judged(run, new, [1.0, 2.0, 4.0], leaked=["i0", "i2"], notes=["3 answers cut at the limit of new tokens"])
     text = shown(compare(run))
     assert " leakage: 2 of 3 test items in new's training data" in text
     assert " new: 3 answers cut at the limit of new tokens" in text
