@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.instructions import DataSet, Entry, read_entries
+from harness.checkpoints import slug_of
 from harness.errors import HarnessError
 from harness.records import CheckpointRecord, Evaluation, Response, Role
 from harness.respond import keep_data
@@ -44,10 +45,8 @@ def read_answers(path: Path, *, data: DataSet | None = None, limit: int | None =
     generator = _generator(raw, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     name = generator or path.stem
-    slug = "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
-    record = CheckpointRecord(
-        name=name, slug=f"{slug}-{digest[:8]}", reference=str(path), fingerprint=digest, visible=False
-    )
+    slug = slug_of(name, digest)
+    record = CheckpointRecord(name=name, slug=slug, reference=str(path), fingerprint=digest, visible=False)
     pairs = [*_pairs(raw, path, data)]
     answered = DataSet("answers", tuple(entry for entry, _ in pairs), limit)
     return Answers(record, data or answered, {entry.item_id: text for entry, text in pairs})

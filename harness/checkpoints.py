@@ -57,10 +57,7 @@ def parse_reference(text: str) -> Reference:
     Raises:
         HarnessError: If it is empty, or its address is none or holds credentials: references are recorded.
     """
-    alias = None
-    match = _ALIAS.fullmatch(text)
-    if match and not Path(text).exists():
-        alias, text = match.groups()
+    alias, text = split_alias(text)
     if not text.strip():
         raise HarnessError("wanted a checkpoint (a folder, hf:NAME, openai:MODEL@URL, ollama:MODEL), found nothing")
     if text in SHORT_NAMES and not Path(text).exists():
@@ -78,6 +75,12 @@ def parse_reference(text: str) -> Reference:
         return Reference(text, "hf", name, revision=revision or None, alias=alias)
     model, address = _model_and_address(kind, target)
     return Reference(text, kind, model, address=address, alias=alias)  # type: ignore[arg-type]
+
+
+def split_alias(text: str) -> tuple[str | None, str]:
+    """`[ALIAS=]REFERENCE` in two, unless the whole is an existing path."""
+    match = None if Path(text).exists() else _ALIAS.fullmatch(text)
+    return (match[1], match[2]) if match else (None, text)
 
 
 def _no_reference(text: str) -> HarnessError:
@@ -186,7 +189,7 @@ def _local(reference: Reference) -> Target:
     print_ = fingerprint(folder)
     record = CheckpointRecord(
         name=reference.name,
-        slug=_slug(reference.name, print_),
+        slug=slug_of(reference.name, print_),
         reference=reference.text,
         fingerprint=print_,
         step=training.step if training else None,
@@ -251,7 +254,7 @@ def _endpoint(reference: Reference) -> Target:
     print_ = hashlib.sha256(whole.encode()).hexdigest()[:16]
     record = CheckpointRecord(
         name=reference.name,
-        slug=_slug(reference.name, print_),
+        slug=slug_of(reference.name, print_),
         reference=reference.text,
         fingerprint=print_,
         visible=False,
@@ -259,7 +262,7 @@ def _endpoint(reference: Reference) -> Target:
     return Target(reference, record)
 
 
-def _slug(name: str, fingerprint: str) -> str:
+def slug_of(name: str, fingerprint: str) -> str:
     """A file name for a checkpoint; a run keeps the one it met first, see `Run.known`."""
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.')[:60] or 'checkpoint'}-{fingerprint[:8]}"
 

@@ -36,7 +36,7 @@ def compare(
     Args:
         run: The run.
         wanted: Names of checkpoints; all when empty.
-        baseline: Name of the one the others are compared with; the first in training order when None.
+        baseline: Name of the one the others are compared with; what they were trained from when None.
         datasets: Beginnings of data sets' labels; the newest when empty.
         judge: Beginning of the judge's name; the newest when None.
         chosen: Ids of evaluations to take in place of the newest.
@@ -66,7 +66,9 @@ def compare(
         trained = [s for s in judged.scores if s.checkpoint.step is not None]  # of others nobody knows
         report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in trained}
         report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in judged.scores if s.evaluation.notes}
-        report.looks = _count_look(run, recorded, judged.dataset)
+        report.looks, counted = _count_look(run, recorded, judged.dataset)
+        if not counted:
+            report.notes[str(run.folder)] = ["cannot be written, so this look at the test set is not counted"]
     report.losses = _losses(checkpoints, names)
     return report
 
@@ -97,15 +99,18 @@ def _baseline(recorded: RunFile, wanted: str) -> CheckpointRecord:
     return found[0]
 
 
-def _count_look(run: Run, recorded: RunFile, dataset: str) -> int:
-    """How often the test set has been looked at; a run that cannot be written is read all the same."""
+def _count_look(run: Run, recorded: RunFile, dataset: str) -> tuple[int, bool]:
+    """How often the test set has been looked at, and whether this look could be counted.
+
+    A run that cannot be written is read all the same.
+    """
     looks = recorded.looks.get(dataset, 0) + 1
     try:
         with run.changing() as changed:
             looks = changed.looks[dataset] = changed.looks.get(dataset, 0) + 1
     except HarnessError:
-        pass
-    return looks
+        return looks, False
+    return looks, True
 
 
 def _table(family: Family, names: Mapping[str, str], base: CheckpointRecord) -> Table:

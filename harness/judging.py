@@ -1,16 +1,13 @@
 """A judge by its reference, under the name the user gives it."""
 
 import asyncio
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.checkpoints import split_alias
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from judges.base import Judge
-
-_ALIAS = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
 
 
 def named_judge(text: str, *, concurrency: int) -> "tuple[str | None, Judge]":
@@ -24,8 +21,7 @@ def named_judge(text: str, *, concurrency: int) -> "tuple[str | None, Judge]":
 
     if not text.strip():
         raise HarnessError("--judge: wanted reference, openai:MODEL@URL, ollama:MODEL or scripted:FILE, found nothing")
-    match = None if Path(text).exists() else _ALIAS.fullmatch(text)
-    alias, reference = match.groups() if match else (None, text)
+    alias, reference = split_alias(text)
     return alias, judge_from_reference(reference, JudgeOptions(concurrency=concurrency))
 
 
