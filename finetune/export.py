@@ -7,8 +7,9 @@ import torch
 
 from finetune.checkpoint import TRAINING, Checkpoint, save_checkpoint
 from finetune.errors import FinetuneError
+from finetune.presets import ModelConfig
 from finetune.tokenizer import GPT2_PATTERN, Tokenizer
-from finetune.transformer import ModelConfig, Transformer
+from finetune.transformer import Transformer
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from finetune.errors import FinetuneError
-from finetune.transformer import ModelConfig, Transformer
+from finetune.presets import ModelConfig
+from finetune.transformer import Transformer
 
 # Ours to theirs. GPT-2's linear layers are stored as (in, out), PyTorch's as (out, in).
 _TOP = {"tokens.weight": "wte.weight", "positions.weight": "wpe.weight", "norm": "ln_f"}

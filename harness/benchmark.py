@@ -15,6 +15,7 @@ from harness.store import Run, record_key
 
 if TYPE_CHECKING:
     from benchmarks.items import ItemResult
+    from benchmarks.run import BenchmarkResult
 
 
 class BenchmarkSettings(BaseModel):
@@ -100,7 +101,7 @@ def run_benchmark(
             f"name a folder or hf: checkpoint"
         )
     results: list[ItemResult] = []
-    truncated = _run(run, target, record.slug, suite, settings, results.append, fresh=fresh, progress=progress)
+    result = _run(run, target, record.slug, suite, settings, results.append, fresh=fresh, progress=progress)
     outcomes = [_outcome(result, target.record.fingerprint, settings) for result in results]
     file = run.records(Outcome, "outcomes", suite.name, record.slug)
     with file.writing() as writer:
@@ -114,7 +115,7 @@ def run_benchmark(
         dataset=suite.label,
         settings=settings.deciding(),
         records={f"{o.task}/{o.item_id}": [o.key] for o in outcomes},
-        notes=[f"{truncated} of {len(outcomes)} prompts cut on the left to the context"] if truncated else [],
+        notes=_notes(result, outcomes),
     )
     run.add(record, evaluation)
     return evaluation
@@ -139,8 +140,8 @@ def _run(
     *,
     fresh: bool,
     progress: Callable[[int, int], None] | None,
-) -> int | None:
-    """Run the tasks, recording every answered request; the number of truncated prompts."""
+) -> "BenchmarkResult":
+    """Run the tasks, recording every answered request."""
     from benchmarks.native_lm import NativeLM
     from benchmarks.run import run_tasks
 
@@ -156,7 +157,7 @@ def _run(
             progress=progress,
             seed=settings.seed or 0,
         )
-        result = run_tasks(
+        return run_tasks(
             lm,
             suite.specs,
             shots=settings.shots,
@@ -165,7 +166,19 @@ def _run(
             on_item=keep,
             manager=suite.manager,
         )
-    return result.n_truncated
+
+
+def _notes(result: "BenchmarkResult", outcomes: Sequence[Outcome]) -> list[str]:
+    """Prompts that were cut, and metrics that exist only over many items: no table of items can show these."""
+    cut = [f"{result.n_truncated} of {len(outcomes)} prompts cut on the left to the context"]
+    of_items = {metric for outcome in outcomes for metric in outcome.metrics}
+    whole = [
+        f"{task.name}: {metric} {value:.4g} over all items, with no value for one"
+        for task in result.tasks.values()
+        for metric, value in task.metrics.items()
+        if metric not in of_items
+    ]
+    return (cut if result.n_truncated else []) + whole
 
 
 def _outcome(result: "ItemResult", fingerprint: str, settings: BenchmarkSettings) -> Outcome:

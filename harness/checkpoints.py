@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from finetune.presets import PRESETS
 from harness.errors import HarnessError, unknown_name
 from harness.records import CheckpointRecord
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Scheme = Literal["path", "hf", "openai", "ollama"]
 
-SHORT_NAMES = {name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
+SHORT_NAMES = {name: f"openai-community/{name}" for name in PRESETS}
 DEFAULT_ADDRESS = {"openai": "https://api.openai.com/v1", "ollama": "http://localhost:11434"}
 _ALIAS = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
 _SCHEME = re.compile(r"(hf|openai|ollama):(.*)", re.DOTALL)

@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 from typer.exceptions import Abort, TyperException
 
+from benchmarks.presets import MMLU_SHOTS
 from harness import options
 from harness.errors import HarnessError
 from harness.mistakes import in_words
@@ -262,7 +263,7 @@ def _show(report: "Report", screen: Screen, *, full: bool) -> None:
 @app.command()
 def mmlu(
     checkpoints: options.Checkpoints,
-    shots: Annotated[int, typer.Option(min=0, help="Examples in the prompt.")] = 5,
+    shots: Annotated[int, typer.Option(min=0, help="Examples in the prompt.")] = MMLU_SHOTS,
     subjects: Annotated[str | None, typer.Option(help="Comma-separated; all when not given.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with dev/ and test/ CSV files; else the hub.")] = None,
     run_folder: options.RunFolder = DEFAULT_RUN,

@@ -25,7 +25,7 @@ from harness.tuning import tune
 # Chosen so that on two cores training takes half a minute and goes on past the point where it helps.
 CONFIG = TrainConfig(epochs=5, batch_size=8, learning_rate=5e-4, patience=0)
 ANSWERS = AnswerSettings(max_new_tokens=32)
-SHOTS = 0
+SHOTS = 0  # what so small a model has learnt to read: one question at a time
 
 
 def demonstrate(folder: Path, screen: Screen, *, full: bool = False) -> Report:

@@ -86,7 +86,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N items (
 Seed = Annotated[int, typer.Option(help="Of everything drawn at random.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output; tables go to standard error.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")]
-Full = Annotated[bool, typer.Option("--full", help="All columns.")]
+Full = Annotated[bool, typer.Option("--full", help="Also what else is known of each row.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Do again what is recorded.")]
 Config = Annotated[
     Path | None,

@@ -21,7 +21,7 @@ def picture(report: Report, *, full: bool = False, after: Sequence[RenderableTyp
     Args:
         report: What was found.
         full: With what else is known of each row.
-        after: What to show before the last lines.
+        after: What to show at the end.
     """
     parts: list[RenderableType] = [*_head(report)]
     for table in report.tables:

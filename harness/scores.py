@@ -111,7 +111,8 @@ def benchmark_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[st
         metric = metric or _main_metric(found.values())
         values = {item: o.metrics[metric] for item, o in found.items() if metric in o.metrics}
         higher = next((o.higher_is_better.get(metric, True) for o in found.values()), True)
-        unscored = Counter({"no outcome": len(evaluation.records) - len(values)})
+        unscored = Counter({"no outcome": len(evaluation.records) - len(found)})
+        unscored["no value for one item"] = len(found) - len(values)
         scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, +unscored, _chance(found.values())))
     within_one = not _UNBOUNDED.search(metric) and all(0 <= v <= 1 for s in scores for v in s.values.values())
     if within_one:  # shares are shown in percent, as leaderboards do

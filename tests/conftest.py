@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from finetune.checkpoint import Checkpoint, Training, save_checkpoint
+from finetune.presets import ModelConfig
 from finetune.tokenizer import Tokenizer, train_tokenizer
-from finetune.transformer import ModelConfig, Transformer
+from finetune.transformer import Transformer
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [

@@ -15,8 +15,9 @@ from lm_eval.api.instance import Instance
 from benchmarks.errors import BenchmarkError
 from benchmarks.native_lm import NativeLM, request_key
 from finetune.checkpoint import load_checkpoint
+from finetune.presets import ModelConfig
 from finetune.tokenizer import Tokenizer, train_tokenizer
-from finetune.transformer import ModelConfig, Transformer
+from finetune.transformer import Transformer
 
 CONTEXT = 48
 WORDS = [

@@ -19,8 +19,9 @@ from benchmarks.offline import read_subjects
 from benchmarks.presets import csv_task, mmlu_tasks, quiz_tasks
 from benchmarks.run import ItemResult, run_tasks
 from finetune.checkpoint import Checkpoint, save_checkpoint
+from finetune.presets import ModelConfig
 from finetune.tokenizer import train_tokenizer
-from finetune.transformer import ModelConfig, Transformer
+from finetune.transformer import Transformer
 
 
 class LongestWins(LM):  # type: ignore[misc]  # lm-eval has no types

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from finetune.checkpoint import Checkpoint, fingerprint, load_checkpoint, save_checkpoint
 from finetune.errors import FinetuneError
+from finetune.presets import PRESETS, ModelConfig
 from finetune.tokenizer import Tokenizer
-from finetune.transformer import PRESETS, KVCache, ModelConfig, Transformer
+from finetune.transformer import KVCache, Transformer
 from finetune.weights import hf_config
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -1,4 +1,5 @@
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from harness.compare import compare
 from harness.errors import HarnessError
 from harness.records import AnsweredRequest, Evaluation, Outcome
 from harness.store import Run
-from harness.suites import mmlu_suite
+from harness.suites import mmlu_suite, task_suites
 from tests.conftest import MakeCheckpoint
 
 NO_SHOTS = BenchmarkSettings(shots=0, device="cpu")
@@ -201,3 +202,16 @@ def test_the_digest_of_a_suite_is_that_of_its_tasks_and_files(tmp_path: Path) ->
     write_csv(folder, right="BBBB")
     assert digest_of(["x"], folder) not in digests
     assert len(digests) == 3
+
+
+def test_a_metric_that_exists_only_over_all_items_is_kept_and_said(run: Run, target: Target, tmp_path: Path) -> None:
+    """CoLA is scored by Matthews correlation alone: no item has a value, and the number must not be lost."""
+    rows = [json.dumps({"sentence": f"The cat {i} sat.", "label": i % 2, "idx": i}) for i in range(4)]
+    (tmp_path / "cola").mkdir()
+    (tmp_path / "cola" / "validation.jsonl").write_text("\n".join(rows), "utf-8")
+    (suite,) = task_suites(["cola"], [f"cola={tmp_path / 'cola'}"])
+    evaluation = run_benchmark(run, target, suite, BenchmarkSettings())
+    assert [note.rpartition(" over")[0].rsplit(" ", 1)[0] for note in evaluation.notes] == ["cola: mcc"]
+    (summary,) = [row.summary for row in compare(run).tables[0].rows]
+    assert summary.estimate is None
+    assert summary.n_unscored == {"no value for one item": 4}

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from finetune.checkpoint import Training
 from finetune.instructions import read_entries, write_entries
-from finetune.transformer import PRESETS
+from finetune.presets import PRESETS
 from finetune.weights import hf_config
 from tests.command_line import Said, as_process, command, contents, in_process
 from tests.conftest import MakeCheckpoint, entries_json

@@ -24,9 +24,10 @@ from finetune.data.practice import practise_letters, practise_tests
 from finetune.data.reading import documents
 from finetune.data.world import things
 from finetune.instructions import Entry
+from finetune.presets import ModelConfig
 from finetune.styles import STYLES
 from finetune.tokenizer import Tokenizer, train_tokenizer
-from finetune.transformer import ModelConfig, Transformer
+from finetune.transformer import Transformer
 
 PATH = Path(__file__).with_name("base")
 _TOKENIZER_SEED = 2

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from finetune.checkpoint import Checkpoint, save_checkpoint
+from finetune.presets import PRESETS
 from finetune.tokenizer import Tokenizer
-from finetune.transformer import PRESETS, Transformer
+from finetune.transformer import Transformer
 
 
 def make_model(folder: Path) -> Path:
