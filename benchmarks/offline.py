@@ -156,8 +156,8 @@ def _read_split(path: Path) -> Any:
 
 
 def _read_parquet(path: Path) -> Any:
-    import pyarrow  # type: ignore[import-untyped]
-    import pyarrow.parquet  # type: ignore[import-untyped]
+    import pyarrow
+    import pyarrow.parquet
     from datasets import Dataset
     from datasets.table import InMemoryTable
 

@@ -1,99 +1,96 @@
-"""Entries to batches: tokens, padding, targets shifted by one, and which of them are trained."""
+"""Examples to the passes of a training: packed or padded inputs, and which token each trained one follows."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from finetune.instructions import Entry
-from finetune.styles import Style
-from finetune.tokenizer import Tokenizer
-
-IGNORED = -100  # what cross_entropy leaves out
-
-
-@dataclass(frozen=True)
-class Example:
-    """An entry as ids: prompt, answer, and the token that ends it; `prompt_length` of them are prompt."""
-
-    tokens: list[int]
-    prompt_length: int
+from finetune.examples import Example
+from finetune.loss import head_loss
+from finetune.packing import Packed, pack
+from finetune.transformer import Transformer
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """Examples, and how many entries did not fit into the context.
+class Batch:
+    """The inputs of one pass, and what is learnt from them.
 
     Attributes:
-        examples: What is trained on.
-        cut: Answers that lost their end; the part that fits is trained, without an end of text.
-        dropped: Entries left out because the prompt alone fills the context.
+        tokens: (N,) ids that are packed, or (B, T) that are padded on the right.
+        layout: Where packed tokens belong; None for padded ones.
+        wanted: Indices into `tokens` of those that something trained follows, (U,) each.
+        at: For each target, which of the wanted it follows: (M,).
+        targets: (M,) ids.
+        counts: How often each target counts, (M,): what entries share is computed once and counts for each.
+        real: Input tokens of the entries, without padding.
     """
 
-    examples: list[Example]
-    cut: int
-    dropped: int
+    tokens: Tensor
+    layout: Packed | None
+    wanted: tuple[Tensor, ...]
+    at: Tensor
+    targets: Tensor
+    counts: Tensor
+    real: int
+
+    @property
+    def trained(self) -> int:
+        """How many tokens are learnt."""
+        return int(self.counts.sum())
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device."""
+        return replace(
+            self,
+            tokens=self.tokens.to(device),
+            layout=self.layout and self.layout.to(device),
+            wanted=tuple(index.to(device) for index in self.wanted),
+            at=self.at.to(device),
+            targets=self.targets.to(device),
+            counts=self.counts.to(device),
+        )
 
 
-def end_token(style: Style, tokenizer: Tokenizer) -> int:
-    """The id that ends an answer in this style with this vocabulary."""
-    control = tokenizer.control(style.end) if style.end else None
-    return tokenizer.end_of_text if control is None else control
+def make_batch(examples: Sequence[Example], *, packing: bool = True, share: bool = True) -> Batch:
+    """Lay out examples for one pass; the last token of each is only ever a target.
 
-
-def stop_tokens(style: Style, tokenizer: Tokenizer) -> frozenset[int]:
-    """Ids at which an answer is over."""
-    return frozenset({end_token(style, tokenizer), tokenizer.end_of_text})
-
-
-def encode_entries(entries: Sequence[Entry], style: Style, tokenizer: Tokenizer, context_length: int) -> Encoded:
-    """Tokenise entries. Prompt and answer are encoded apart, as they are when the model is asked."""
-    examples: list[Example] = []
-    cut = dropped = 0
-    end = end_token(style, tokenizer)
-    answers = tokenizer.encode_batch([style.answer(entry) for entry in entries])
-    for entry, answer in zip(entries, answers, strict=True):
-        prompt = tokenizer.encode_template(style.pieces(entry))
-        tokens = [*prompt, *answer, end]
-        # The last token is only ever a target, so one more than the context fits.
-        if len(prompt) > context_length:
-            dropped += 1
-            continue
-        cut += len(tokens) > context_length + 1
-        examples.append(Example(tokens[: context_length + 1], len(prompt)))
-    return Encoded(examples, cut, dropped)
-
-
-def collate(examples: Sequence[Example], *, pad: int, mask_prompt: bool) -> tuple[Tensor, Tensor]:
-    """Pad to the longest: inputs (B, T) and targets (B, T), the inputs shifted by one.
-
-    Padding in the targets is ignored, except that an answer's own end is kept; with `mask_prompt` the
-    tokens of the prompt are ignored too, so that only the answer is learnt.
+    Args:
+        examples: Each with two tokens at least.
+        packing: Without padding, attention confined to each example; else rows padded to the longest.
+        share: Compute what all of them begin with once; see `pack`.
     """
-    longest = max(len(e.tokens) for e in examples) - 1
-    inputs = torch.full((len(examples), longest), pad)
-    targets = torch.full((len(examples), longest), IGNORED)
-    for row, example in enumerate(examples):
-        tokens = torch.tensor(example.tokens)
-        inputs[row, : len(tokens) - 1] = tokens[:-1]
-        first = example.prompt_length - 1 if mask_prompt else 0  # the last prompt token predicts the answer
-        targets[row, first : len(tokens) - 1] = tokens[first + 1 :]
-    return inputs, targets
+    inputs = [example.tokens[:-1] for example in examples]
+    layout = None
+    if packing:
+        layout, where = pack(inputs, share=share)
+        tokens = layout.tokens
+    else:
+        longest = max(map(len, inputs))
+        tokens = torch.zeros(len(inputs), longest, dtype=torch.long)
+        for row, ids in enumerate(inputs):
+            tokens[row, : len(ids)] = torch.tensor(ids)
+        where = [row * longest + np.arange(len(ids)) for row, ids in enumerate(inputs)]
+    flags = [np.asarray(example.trained[1:], dtype=bool) for example in examples]
+    at = np.concatenate([place[flag] for place, flag in zip(where, flags, strict=True)])
+    learnt = np.concatenate([np.asarray(e.tokens[1:])[flag] for e, flag in zip(examples, flags, strict=True)])
+    pairs, counts = np.unique(np.stack([at, learnt]), axis=1, return_counts=True)
+    places, inverse = np.unique(pairs[0], return_inverse=True)
+    wanted = (places,) if packing else np.unravel_index(places, tuple(tokens.shape))
+    return Batch(
+        tokens=tokens,
+        layout=layout,
+        wanted=tuple(torch.from_numpy(np.ascontiguousarray(index)) for index in wanted),
+        at=torch.from_numpy(inverse),
+        targets=torch.from_numpy(pairs[1].astype(np.int64)),
+        counts=torch.from_numpy(counts.astype(np.float32)),
+        real=sum(map(len, inputs)),
+    )
 
 
-def batches(
-    examples: Sequence[Example],
-    *,
-    batch_size: int,
-    pad: int,
-    mask_prompt: bool,
-    generator: torch.Generator | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """All examples once, in file order or, with a generator, shuffled; see `collate`."""
-    order = list(range(len(examples)))
-    if generator is not None:
-        order = torch.randperm(len(examples), generator=generator).tolist()
-    for start in range(0, len(order), batch_size):
-        chosen = [examples[i] for i in order[start : start + batch_size]]
-        yield collate(chosen, pad=pad, mask_prompt=mask_prompt)
+def batch_loss(model: Transformer, batch: Batch, scale: float = 1.0) -> Tensor:
+    """Cross entropy in nats, summed over all that is learnt from the batch, times `scale`."""
+    batch = batch.to(model.device)
+    hidden = model.hidden(batch.tokens, layout=batch.layout, wanted=batch.wanted)  # (U, width)
+    return head_loss(hidden[batch.at], model.head_weight, batch.targets, batch.counts * scale)

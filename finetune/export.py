@@ -1,39 +1,110 @@
-"""A checkpoint for other programs: a Hugging Face folder for transformers, a GGUF file for llama.cpp."""
+"""A checkpoint as a Hugging Face folder: transformers gives the same logits, ids and prompts."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from finetune.checkpoint import TRAINING, Checkpoint, save_checkpoint
-from finetune.errors import FinetuneError
-from finetune.presets import ModelConfig
-from finetune.tokenizer import GPT2_PATTERN, Tokenizer
-from finetune.transformer import Transformer
+from finetune.architectures import hf_config
+from finetune.atomic import whole_folder
+from finetune.checkpoint import TRAINING, Checkpoint
+from finetune.errors import FinetuneError, unknown_name
+from finetune.examples import stop_tokens
+from finetune.instructions import Entry
+from finetune.lora import merged
+from finetune.safetensors_stream import GIGABYTE, write_shards
+from finetune.segments import Style
+from finetune.tokenizer import Tokenizer
+from finetune.weights import hf_shapes, hf_state
 
-if TYPE_CHECKING:
-    from gguf import GGUFWriter
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SHORT_DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
-# Ours to llama.cpp's. Both keep linear weights as (out, in).
-_GGUF_TOP = {"tokens": "token_embd", "positions": "position_embd", "norm": "output_norm"}
-_GGUF_BLOCK = {
-    "norm1": "attn_norm",
-    "attention.qkv": "attn_qkv",
-    "attention.out": "attn_output",
-    "norm2": "ffn_norm",
-    "up": "ffn_up",
-    "down": "ffn_down",
-}
+_PROBE = Entry(item_id="probe", instruction="?", output="")
 
 
 def export_hf(
-    checkpoint: Checkpoint, folder: Path, *, chat_template: str | None = None, overwrite: bool = False
+    checkpoint: Checkpoint,
+    folder: Path,
+    *,
+    style: Style | None = None,
+    dtype: str = "float32",
+    overwrite: bool = False,
+    max_shard_size: int = 5 * GIGABYTE,
 ) -> None:
-    """Write a folder that `transformers` loads: same logits, same tokenizer, and a chat template in Jinja.
+    """Write a folder that `transformers` loads: same logits, same tokenizer, the style as its chat template.
+
+    Args:
+        checkpoint: What to write; with adapters attached, it is their sum with the base that is written.
+        folder: Where to. It appears whole or not at all.
+        style: How the model is asked; the template that came with the tokenizer when None.
+        dtype: Of the weights: float32, bfloat16 or float16 (or f32, bf16, f16).
+        overwrite: Replace an exported model that is there.
+        max_shard_size: Bytes of weights in a file, at most.
 
     Raises:
-        FinetuneError: If the folder is there already and `overwrite` is not given, or is no exported model.
+        FinetuneError: If the folder is there already and `overwrite` is not given, or is no exported model; if it
+            cannot be written; if there is no such dtype, or a weight is too large for it.
     """
+    kind = check_hf(folder, dtype, overwrite=overwrite)
+    model, tokenizer = merged(checkpoint.model), checkpoint.tokenizer
+    with whole_folder(folder) as partial:
+        tensors = _checked(hf_state(model, dtype=kind), kind)
+        write_shards(partial, hf_shapes(model.config), tensors, dtype=kind, max_shard_size=max_shard_size)
+        config = _config(checkpoint, kind)
+        _write_json(partial / "config.json", config)
+        tokenizer.save(partial, chat_template=chat_template(style, tokenizer))
+        _write_json(partial / "generation_config.json", _generation(partial, tokenizer, style, config))
+
+
+def chat_template(style: Style | None, tokenizer: Tokenizer) -> str | None:
+    """The style as a Jinja template that writes all that the model is asked with.
+
+    Where the tokenizer begins every text with a token, the template writes it: what other programs make of a
+    template they encode without adding any.
+    """
+    template = style.chat_template if style else tokenizer.chat_template
+    if not style or template is None or tokenizer.start_of_text is None:
+        return template
+    first = style.prompt(_PROBE)[0]
+    if first.control and tokenizer.control(first.text) == tokenizer.start_of_text:
+        return template
+    return "{{ " + json.dumps(tokenizer.decode([tokenizer.start_of_text])) + " }}" + template
+
+
+def ends(style: Style | None, tokenizer: Tokenizer) -> list[int]:
+    """Every id that ends an answer, the end of text first."""
+    others = (stop_tokens(style, tokenizer) if style else tokenizer.ends) - {tokenizer.end_of_text}
+    return [tokenizer.end_of_text, *sorted(others)]
+
+
+def stored_dtype(folder: Path) -> str:
+    """What the weights of a folder are kept in, when all are kept in one of our dtypes; else float32.
+
+    A model loaded in it is exactly the stored one, in the least memory.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    kept = set()
+    try:
+        for path in folder.glob("model*.safetensors"):
+            with safe_open(path, framework="pt") as file:
+                kept |= {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    except (OSError, SafetensorError):
+        return "float32"  # loading it will say what is wrong
+    return SHORT_DTYPES.get(kept.pop().lower(), "float32") if len(kept) == 1 else "float32"
+
+
+def check_hf(folder: Path, dtype: str, *, overwrite: bool = False) -> torch.dtype:
+    """What can be said before a model is loaded; raises as `export_hf`. The dtype of that name."""
+    if dtype == "q8_0":
+        raise FinetuneError("--dtype q8_0 is for --to gguf; with --to hf choose float32, bfloat16 or float16")
+    full = SHORT_DTYPES.get(dtype, dtype)
+    if full not in DTYPES:
+        raise unknown_name("dtype", dtype, DTYPES)
     if folder.exists() and not overwrite:
         raise FinetuneError(f"{folder} is there already; choose another folder, or --overwrite it")
     if folder.exists() and not _may_go(folder):
@@ -41,8 +112,7 @@ def export_hf(
             f"--overwrite replaces a whole folder, and {folder} holds other things than an exported model; "
             f"choose another folder"
         )
-    save_checkpoint(folder, Checkpoint(checkpoint.model, checkpoint.tokenizer))
-    checkpoint.tokenizer.save(folder, chat_template=chat_template)
+    return DTYPES[full]
 
 
 def _may_go(folder: Path) -> bool:
@@ -53,80 +123,38 @@ def _may_go(folder: Path) -> bool:
     return not names or ("config.json" in names and TRAINING not in names)
 
 
-def export_gguf(
-    checkpoint: Checkpoint, file: Path, *, chat_template: str | None = None, overwrite: bool = False
-) -> None:
-    """Write a GGUF file in float32 that llama.cpp, and so Ollama, runs.
-
-    Raises:
-        FinetuneError: If the file is there already and `overwrite` is not given, or llama.cpp knows no
-            way to cut words as this tokenizer does.
-    """
-    if file.exists() and not overwrite:
-        raise FinetuneError(f"{file} is there already; choose another file, or --overwrite it")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    _write_gguf(checkpoint, partial, chat_template, name=file.stem)
-    partial.replace(file)
+def _checked(tensors: Iterator[tuple[str, Tensor]], dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in tensors:
+        if dtype == torch.float16 and not tensor.isfinite().all():
+            raise too_large(name)
+        yield name, tensor
 
 
-def _write_gguf(checkpoint: Checkpoint, path: Path, chat_template: str | None, *, name: str) -> None:
-    from gguf import GGUFWriter, LlamaFileType
-
-    writer = GGUFWriter(path, "gpt2")
-    writer.add_name(name)
-    writer.add_file_type(LlamaFileType.ALL_F32)
-    _add_shape(writer, checkpoint.model.config)
-    _add_tokenizer(writer, checkpoint.tokenizer, checkpoint.model.config.vocab_size)
-    if chat_template:
-        writer.add_chat_template(chat_template)
-    for ours, theirs in _gguf_names(checkpoint.model).items():
-        tensor = checkpoint.model.state_dict()[ours]
-        writer.add_tensor(theirs, tensor.detach().to("cpu", torch.float32).numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+def too_large(tensor: str) -> FinetuneError:
+    """What is said of a tensor that float16 cannot hold."""
+    return FinetuneError(
+        f"tensor {tensor} holds weights that float16 has no number for (its largest is 65504); "
+        f"choose --dtype bfloat16 or float32"
+    )
 
 
-def _gguf_names(model: Transformer) -> dict[str, str]:
-    names = {}
-    for ours in model.state_dict():
-        module, kind = ours.rsplit(".", 1)
-        if module.startswith("blocks."):
-            _, number, inner = module.split(".", 2)
-            names[ours] = f"blk.{number}.{_GGUF_BLOCK[inner]}.{kind}"
-        else:
-            names[ours] = f"{_GGUF_TOP[module]}.{kind}"
-    return names
+def _config(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Any]:
+    tokenizer = checkpoint.tokenizer
+    config = hf_config(
+        checkpoint.model.config, end_of_text=tokenizer.end_of_text, start_of_text=tokenizer.start_of_text
+    )
+    # transformers 5 reads `dtype`, before it `torch_dtype`.
+    name = next(name for name, one in DTYPES.items() if one == dtype)
+    return config | {"dtype": name, "torch_dtype": name}
 
 
-def _add_shape(writer: "GGUFWriter", config: ModelConfig) -> None:
-    writer.add_context_length(config.context_length)
-    writer.add_embedding_length(config.width)
-    writer.add_feed_forward_length(4 * config.width)
-    writer.add_block_count(config.n_layers)
-    writer.add_head_count(config.n_heads)
-    writer.add_layer_norm_eps(config.norm_eps)
+def _generation(folder: Path, tokenizer: Tokenizer, style: Style | None, config: dict[str, Any]) -> dict[str, Any]:
+    """What ends an answer, beside the settings that the tokenizer's folder came with."""
+    path = folder / "generation_config.json"
+    kept: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    found = ends(style, tokenizer)
+    return kept | {"bos_token_id": config["bos_token_id"], "eos_token_id": found if len(found) > 1 else found[0]}
 
 
-def _add_tokenizer(writer: "GGUFWriter", tokenizer: Tokenizer, vocab_size: int) -> None:
-    from gguf import TokenType
-
-    spec = tokenizer.spec()
-    if tokenizer.pattern != GPT2_PATTERN:
-        raise FinetuneError(f"tokenizer {tokenizer.name}: GGUF export wants GPT-2's split pattern, found another")
-    tokens = {i: text for text, i in spec["model"]["vocab"].items()}
-    special = {i: text for text, i in tokenizer.special_tokens.items()}
-    kinds = {**dict.fromkeys(tokens, TokenType.NORMAL), **dict.fromkeys(special, TokenType.CONTROL)}
-    everything = {**tokens, **special}
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    # An embedding may have more rows than the vocabulary has tokens.
-    writer.add_token_list([everything.get(i, f"[unused {i}]") for i in range(vocab_size)])
-    writer.add_token_types([kinds.get(i, TokenType.UNUSED) for i in range(vocab_size)])
-    merges = spec["model"]["merges"]
-    writer.add_token_merges([pair if isinstance(pair, str) else " ".join(pair) for pair in merges])
-    writer.add_bos_token_id(tokenizer.end_of_text)
-    writer.add_eos_token_id(tokenizer.end_of_text)
-    writer.add_add_bos_token(False)
+def _write_json(path: Path, what: dict[str, Any]) -> None:
+    path.write_text(json.dumps(what, indent=1), "utf-8")

@@ -1,16 +1,18 @@
 """The folder a fine-tuning leaves: settings, splits, loss history and plot, a checkpoint an epoch, the best.
 
-OUT/finetune.json     settings, data, base; whether it is finished; which epoch is best
+OUT/finetune.json     settings, data, base; whether it is finished; which checkpoint is best
 OUT/splits/           train.json, test.json, validation.json
 OUT/history.jsonl     losses and sample answers, as they came
 OUT/loss.png
-OUT/epoch-1/ ...      checkpoints;  OUT/best -> the epoch with the lowest validation loss
+OUT/epoch-1/ ...      checkpoints (step-100/ ... with --save-every);  OUT/best -> the one of lowest validation loss
+OUT/resume.safetensors  moments, while it is not finished
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,20 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from finetune.checkpoint import Checkpoint, Training, save_checkpoint
+from finetune.checkpoint import Checkpoint, Training, read_training, save_adapter, save_checkpoint
 from finetune.errors import FinetuneError
+from finetune.instructions import Entry
+from finetune.lora import LoraConfig, attach
+from finetune.lora_targets import ALL, parse_targets
+from finetune.parallel import Team
 from finetune.recipes import TrainConfig
+from finetune.resume import RESUME, load_progress, save_progress
 from finetune.splits import Splits
-from finetune.train import EpochEnded, Evaluated, Event, Stopped, train
+from finetune.train import Evaluated, Event, Milestone, Progress, Started, Stepped, Stopped, Trainer, Turned
 
 STATE, HISTORY, PLOT, SPLITS, BEST = "finetune.json", "history.jsonl", "loss.png", "splits", "best"
 LOCK = ".finetune.lock"
+_CHECKPOINT = re.compile(r"(?:epoch|step)-\d+")
 
 
 class State(BaseModel):
@@ -37,8 +45,9 @@ class State(BaseModel):
         base: Reference of the model it started from.
         base_fingerprint: That model's fingerprint.
         finished: Whether training came to its end.
-        best: Name of the epoch folder with the lowest validation loss.
-        stopped: Why training stopped before its last epoch, if it did.
+        processes: How many trained together.
+        best: Name of the checkpoint with the lowest validation loss.
+        stopped: Why training stopped before its last step, if it did.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -47,6 +56,7 @@ class State(BaseModel):
     data: str
     base: str
     base_fingerprint: str
+    processes: int = 1
     finished: bool = False
     best: str | None = None
     stopped: str | None = None
@@ -95,22 +105,57 @@ def _differences(found: State, wanted: State) -> Iterator[str]:
     for name, value in now.items():
         if then[name] != value:
             yield f"{name} ({then[name]} there, {value} now)"
+    if found.processes != wanted.processes:
+        yield f"number of processes ({found.processes} there, {wanted.processes} now)"
     if found.data != wanted.data:
         yield "data set"
     if found.base_fingerprint != wanted.base_fingerprint:
         yield f"base ({found.base} there, {wanted.base} now)"
 
 
-def fine_tune(checkpoint: Checkpoint, splits: Splits, state: State, out: Path) -> Iterator[Event]:
-    """Train as `state.settings` says and keep all that comes of it in `out`; yields `train`'s events.
+def fine_tune(
+    checkpoint: Checkpoint,
+    splits: Splits,
+    state: State,
+    out: Path,
+    *,
+    team: Team | None = None,
+    overwrite: bool = False,
+) -> Iterator[Event]:
+    """Train as `state.settings` says and keep all that comes of it in `out`; yields `Trainer`'s events.
 
-    What an interrupted fine-tuning left there is replaced.
+    An interrupted fine-tuning of the same settings goes on from its last checkpoint. Of several processes
+    only the leading one writes.
 
     Raises:
-        FinetuneError: If another fine-tuning is writing there; and as `train` does.
+        FinetuneError: If another fine-tuning is writing there; and as `Trainer` does.
     """
-    with _only_writer(out):
-        yield from _fine_tune(checkpoint, splits, state, out)
+    team = team or Team()
+    settings = state.settings
+    if settings.lora_rank is not None:
+        attach(checkpoint.model, lora_config(settings), seed=settings.seed)
+    with _only_writer(out) if team.leads else nullcontext():
+        trainer = Trainer(checkpoint, splits, settings, team)
+        if team.agree(team.leads and not overwrite and _may_go_on(out)):
+            load_progress(out / RESUME, trainer)
+        keeper = _Keeper(out, state, trainer) if team.leads else None
+        if keeper:
+            keeper.open(splits)
+        for event in trainer.run():
+            if keeper:
+                keeper.keep(event)
+            yield event
+
+
+def lora_config(settings: TrainConfig) -> LoraConfig:
+    """The adapters that the settings ask for."""
+    assert settings.lora_rank is not None
+    return LoraConfig(
+        rank=settings.lora_rank,
+        alpha=settings.lora_alpha,
+        dropout=settings.lora_dropout,
+        targets=parse_targets(settings.lora_targets or ALL),
+    )
 
 
 @contextmanager
@@ -127,57 +172,129 @@ def _only_writer(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def _fine_tune(checkpoint: Checkpoint, splits: Splits, state: State, out: Path) -> Iterator[Event]:
-    _clear(out)
-    _write_state(out, state)
-    splits.save(out / SPLITS)
-    curve: list[tuple[int, float]] = []
-    with (out / HISTORY).open("w", encoding="utf-8") as history:
-        for event in train(checkpoint, splits, state.settings):
-            match event:
-                case Evaluated():
-                    curve.append((event.step, event.validation_loss))
-                    _log(history, asdict(event))
-                case EpochEnded():
-                    name = f"epoch-{event.epoch}"
-                    checkpoint.training = _training(event, splits, state, curve)
-                    save_checkpoint(out / name, checkpoint)
-                    _log(history, {"epoch": event.epoch, "sample": event.question.item_id, "answer": event.answer})
-                    if event.best:
-                        state.best = name
-                        _mark_best(out, name)
-                    _write_state(out, state)
-                case Stopped():
-                    state.finished, state.stopped = True, event.early
-                case _:
-                    pass
-            yield event
-    draw_losses(out / HISTORY, out / PLOT)
-    _write_state(out, state)
+def _may_go_on(out: Path) -> bool:
+    """Whether an interrupted training lies there; that it is the same one has been seen to before."""
+    found = read_state(out)
+    return found is not None and not found.finished and (out / RESUME).exists()
 
 
-def _training(event: EpochEnded, splits: Splits, state: State, curve: list[tuple[int, float]]) -> Training:
+class _Keeper:
+    """Writes what happens in a training into its folder."""
+
+    def __init__(self, out: Path, state: State, trainer: Trainer):
+        self.out, self.state, self.trainer = out, state, trainer
+
+    def open(self, splits: Splits) -> None:
+        """Make the folder ready: empty, or as it was after the step from which training goes on."""
+        done = self.trainer.progress.step
+        if done:
+            found = read_state(self.out)
+            self.state.best = found.best if found else None
+            _cut_history(self.out / HISTORY, done)
+            for folder in _checkpoints(self.out):
+                if _step_of(folder) > done:
+                    shutil.rmtree(folder)
+        else:
+            _clear(self.out)
+            splits.save(self.out / SPLITS)
+        _write_state(self.out, self.state)
+        self.trained = splits.train
+
+    def keep(self, event: Event) -> None:
+        """Write what is to be kept of an event."""
+        match event:
+            case Stepped() | Evaluated():
+                self._log(asdict(event))
+            case Turned():
+                self._log({"step": self.trainer.progress.step, "turned": event.step})
+            case Milestone():
+                self._save(event)
+            case Stopped():
+                self.state.finished, self.state.stopped = True, event.early
+                draw_losses(self.out / HISTORY, self.out / PLOT)
+                _write_state(self.out, self.state)
+                (self.out / RESUME).unlink(missing_ok=True)
+            case Started():
+                pass
+
+    def _save(self, event: Milestone) -> None:
+        """The checkpoint first, then what points to it: killed between them, the older one is gone on from."""
+        checkpoint, settings = self.trainer.checkpoint, self.state.settings
+        training = _training(event, self.trained, self.state, self.trainer.progress)
+        folder = self.out / event.name
+        if settings.lora_rank is None:
+            save_checkpoint(folder, Checkpoint(checkpoint.model, checkpoint.tokenizer, training))
+        else:
+            save_adapter(folder, checkpoint.model, checkpoint.tokenizer, training, base=self.state.base)
+        line = {"step": event.step, "epoch": event.epoch, "sample": event.question.item_id, "answer": event.answer}
+        self._log(line)
+        if event.best:
+            self.state.best = event.name
+            _mark_best(self.out, event.name)
+        _write_state(self.out, self.state)
+        if event.step < self.trainer.steps:
+            save_progress(self.out / RESUME, self.trainer)
+        self._drop_old(settings.keep)
+
+    def _drop_old(self, keep: int | None) -> None:
+        """Remove all checkpoints but the last `keep` and the best."""
+        if keep is None:
+            return
+        for folder in _checkpoints(self.out)[:-keep]:
+            if folder.name != self.state.best:
+                shutil.rmtree(folder)
+
+    def _log(self, line: dict[str, Any]) -> None:
+        with (self.out / HISTORY).open("a", encoding="utf-8") as history:
+            history.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _training(event: Milestone, trained: list[Entry], state: State, progress: Progress) -> Training:
     return Training(
         style=state.settings.style,
         step=event.step,
         epoch=event.epoch,
         train_loss=event.train_loss,
         validation_loss=event.validation_loss,
-        validation_curve=list(curve),
+        validation_curve=[(step, loss) for step, _, loss in progress.validations],
         base=state.base,
         base_fingerprint=state.base_fingerprint,
         settings=state.settings.model_dump(),
-        trained_on=[entry.item_id for entry in splits.train],
-        trained_prompts=[entry.prompt_hash for entry in splits.train],
+        trained_on=[entry.item_id for entry in trained],
+        trained_prompts=[entry.prompt_hash for entry in trained],
     )
+
+
+def _checkpoints(out: Path) -> list[Path]:
+    """The checkpoints there, in step order."""
+    found = [folder for folder in out.iterdir() if _CHECKPOINT.fullmatch(folder.name) and not folder.is_symlink()]
+    return sorted(found, key=_step_of)
+
+
+def _step_of(folder: Path) -> int:
+    training = read_training(folder)
+    return training.step if training else 0
+
+
+def _cut_history(history: Path, step: int) -> None:
+    """Drop what was logged after a step: it happens again. A line torn by the interruption goes too."""
+    kept = []
+    for line in history.read_text("utf-8", errors="replace").splitlines():
+        with suppress(ValueError):
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+    partial = history.with_name(f".{history.name}.partial")
+    partial.write_text("".join(kept), "utf-8")
+    partial.replace(history)
 
 
 def _clear(out: Path) -> None:
     """Remove what a fine-tuning leaves, and nothing else: the user may keep other things here."""
     (out / BEST).unlink(missing_ok=True)
-    for name in (STATE, HISTORY, PLOT):
+    for name in (STATE, HISTORY, PLOT, RESUME):
         (out / name).unlink(missing_ok=True)
-    for folder in (out / SPLITS, *out.glob("epoch-*"), *out.glob(".epoch-*.partial")):
+    partial = [*out.glob(".epoch-*.partial"), *out.glob(".step-*.partial")]
+    for folder in (out / SPLITS, *_checkpoints(out), *partial):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -185,11 +302,6 @@ def _write_state(out: Path, state: State) -> None:
     partial = out / f".{STATE}.partial"
     partial.write_text(state.model_dump_json(indent=1), "utf-8")
     partial.replace(out / STATE)
-
-
-def _log(history: Any, line: dict[str, Any]) -> None:
-    history.write(json.dumps(line, ensure_ascii=False) + "\n")
-    history.flush()
 
 
 def _mark_best(out: Path, name: str) -> None:

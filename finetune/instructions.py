@@ -12,9 +12,23 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from finetune.conversation import Message, transcript
 from finetune.errors import FinetuneError
+from finetune.formats import Format, read_content
+from finetune.sources import read_raw, source_name
 
-_FIELDS = ("instruction", "input", "output")
+__all__ = [
+    "DataSet",
+    "Entry",
+    "Message",
+    "complaints",
+    "read_data_set",
+    "read_entries",
+    "unique_id",
+    "write_entries",
+]
+# One encoder for all: making one costs as much as an entry.
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
 
 
 class Entry(BaseModel):
@@ -22,10 +36,12 @@ class Entry(BaseModel):
 
     Attributes:
         item_id: The user's own id, else a hash of the raw entry and its occurrence number.
-        instruction: What is asked.
+        instruction: What is asked; of a conversation the last message of the user.
         input: What it is asked about; may be empty.
-        output: The expected answer; may be empty when there is none to compare with.
+        output: The expected answer; may be empty when there is none to compare with. Of a conversation the
+            assistant's message at its end.
         meta: Every other field of the raw entry (category, ...).
+        messages: The whole conversation; none for a single instruction.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,16 +51,47 @@ class Entry(BaseModel):
     input: str = ""
     output: str = ""
     meta: dict[str, Any] = {}
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def turns(self) -> tuple[Message, ...]:
+        """The entry as a conversation: its messages, else the question and, if there is one, the answer."""
+        if self.messages:
+            return self.messages
+        asked = Message("user", self.question)
+        return (asked, Message("assistant", self.output)) if self.output else (asked,)
+
+    @property
+    def asked(self) -> tuple[Message, ...]:
+        """The turns before the answer: all but the assistant's message at the end."""
+        if not self.messages:
+            return (Message("user", self.question),)
+        return self.messages[:-1] if self.messages[-1].role == "assistant" else self.messages
 
     @property
     def question(self) -> str:
-        """Instruction and input as one text, as a person would ask it."""
+        """What is asked as one text, as a person would ask it: of a longer conversation all of it."""
+        if self.messages:
+            asked = self.asked
+            return transcript(asked) if len(asked) > 1 else asked[0].content
         return f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
 
     @property
     def prompt_hash(self) -> str:
-        """Hash of instruction and input: the same question, whatever its id and expected answer."""
+        """Hash of what is asked: the same question, whatever its id and expected answer."""
+        asked = self.asked
+        if len(asked) > 1:
+            return _digest([[turn.role, turn.content.strip()] for turn in asked])
         return _digest([self.instruction.strip(), self.input.strip()])
+
+    def with_output(self, output: str) -> "Entry":
+        """The same question with another expected answer; none when it is empty."""
+        if not self.messages:
+            return self.model_copy(update={"output": output})
+        asked = self.asked
+        # After another message of the assistant an empty answer has to stand, or that one would be taken for it.
+        answer = (Message("assistant", output),) if output or asked[-1].role == "assistant" else ()
+        return self.model_copy(update={"output": output, "messages": (*asked, *answer)})
 
 
 @dataclass(frozen=True)
@@ -52,7 +99,7 @@ class DataSet:
     """Entries with the name and the content hash under which their results are kept.
 
     Attributes:
-        name: Of the file, without its ending.
+        name: Of the file, without its ending; of the folder; the last part of a hub name.
         entries: All of them.
         limit: Only so many, the first, are evaluated; all when None. What is recorded for a part counts
             for the whole, so the limit does not enter the hash.
@@ -70,7 +117,8 @@ class DataSet:
     @cached_property
     def digest(self) -> str:
         """Hash of ids and contents, 8 hex digits."""
-        return _digest([entry.model_dump() for entry in self.entries])[:8]
+        # Without the field of conversations where there is none: it came later than the first recorded results.
+        return _digest([e.model_dump(exclude=None if e.messages else {"messages"}) for e in self.entries])[:8]
 
     @property
     def label(self) -> str:
@@ -79,24 +127,32 @@ class DataSet:
 
 
 def read_entries(path: str | Path, *, unhashed: Sequence[str] = ()) -> list[Entry]:
-    """Read a JSON list, or JSONL, of objects with `instruction`, `output` and perhaps `input`.
+    """Read entries of any known content format from any known kind of source.
+
+    The first entry tells the format of all, by its fields: `instruction`, `input`, `output` (Alpaca);
+    `messages` (OpenAI); `conversations` (ShareGPT); `instruction`, `context`, `response` (Dolly); `prompt`,
+    `completion` (TRL, as text or messages); `question`, `answer`.
 
     Args:
-        path: The file.
+        path: A JSON, JSONL, CSV or Parquet file; a folder of them, `FOLDER` or `FOLDER:SPLIT`; or
+            `hf:ORG/NAME[@REVISION][:SPLIT]`.
         unhashed: Fields that do not enter an item's id, such as the answer that somebody added to it.
 
     Raises:
-        FinetuneError: If the file is missing, a folder, not JSON (with line and column), or an entry is
+        FinetuneError: If there is nothing to read, it cannot be parsed (with line and column), or an entry is
             not as wanted (with its index, from 0).
     """
-    path = Path(path)
-    raw = _read_json_list(path)
     seen: Counter[str] = Counter()
-    return [_entry(item, index, seen, path, unhashed) for index, item in enumerate(raw)]
+    format_: Format | None = None
+    entries = []
+    for index, raw in enumerate(read_raw(path)):
+        content, format_ = read_content(raw, format_, f"{path}: entry {index}")
+        entries.append(Entry(item_id=_item_id(raw, seen, unhashed), **content))
+    return entries
 
 
 def read_data_set(path: str | Path, *, limit: int | None = None) -> DataSet:
-    """The entries of a file, named after the file; the first `limit` of them are to be evaluated.
+    """The entries of a source, named after it; the first `limit` of them are to be evaluated.
 
     Raises:
         FinetuneError: As `read_entries`, and if there are no entries.
@@ -104,18 +160,22 @@ def read_data_set(path: str | Path, *, limit: int | None = None) -> DataSet:
     entries = read_entries(path)
     if not entries:
         raise FinetuneError(f"{path} holds no entries; wanted at least one")
-    return DataSet(re.sub(r"[^\w.-]+", "-", Path(path).stem), tuple(entries), limit)
+    return DataSet(re.sub(r"[^\w.-]+", "-", source_name(path)), tuple(entries), limit)
 
 
 def write_entries(path: Path, entries: Sequence[Entry]) -> None:
     """Write a JSON list that `read_entries` reads back with the same ids; whole or not at all."""
-    raw = [
-        {"id": e.item_id, "instruction": e.instruction, "input": e.input, "output": e.output, **e.meta} for e in entries
-    ]
+    raw = [{"id": e.item_id, **_content(e), **e.meta} for e in entries]
     partial = path.with_name(f".{path.name}.partial")
     # Half of a surrogate pair has no UTF-8 form; its backslash form is the JSON escape it came from.
     partial.write_text(json.dumps(raw, ensure_ascii=False, indent=1), "utf-8", errors="backslashreplace")
     partial.replace(path)
+
+
+def _content(entry: Entry) -> dict[str, Any]:
+    if entry.messages:
+        return {"messages": [{"role": m.role, "content": m.content} for m in entry.messages]}
+    return {"instruction": entry.instruction, "input": entry.input, "output": entry.output}
 
 
 def complaints(entries: Iterable[Entry]) -> list[str]:
@@ -129,49 +189,6 @@ def complaints(entries: Iterable[Entry]) -> list[str]:
     if empty:
         lines.append(f"{empty} of {len(entries)} entries have an empty output")
     return lines
-
-
-def _read_json_list(path: Path) -> list[Any]:
-    if path.is_dir():
-        raise FinetuneError(f"wanted a JSON or JSONL file, {path} is a folder")
-    try:
-        text = path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        raise FinetuneError(f"wanted a JSON or JSONL file at {path}, found none") from None
-    except UnicodeDecodeError as error:
-        raise FinetuneError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
-    if text.lstrip().startswith("["):
-        return list(_parse(text, path, first_line=1))
-    # Split on "\n" only: JSON strings may hold other characters that splitlines() takes for line ends.
-    lines = text.split("\n")
-    return [_parse(line, path, first_line=n) for n, line in enumerate(lines, 1) if line.strip()]
-
-
-def _parse(text: str, path: Path, *, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = error.lineno + first_line - 1
-        raise FinetuneError(f"{path} is not JSON: {error.msg} at line {line}, column {error.colno}") from None
-    except RecursionError:
-        raise FinetuneError(f"{path}: wanted entries, found brackets nested too deep at line {first_line}") from None
-
-
-def _entry(raw: Any, index: int, seen: Counter[str], path: Path, unhashed: Sequence[str]) -> Entry:
-    where = f"{path}: entry {index}"
-    if not isinstance(raw, dict):
-        raise FinetuneError(f"{where}: wanted an object with instruction and output, found {type(raw).__name__}")
-    if "instruction" not in raw:
-        found = ", ".join(map(str, raw)) or "no fields"
-        raise FinetuneError(f"{where}: wanted the field instruction, found {found}")
-    text = {field: raw.get(field) or "" for field in _FIELDS}
-    for field, value in text.items():
-        if not isinstance(value, str):
-            raise FinetuneError(f"{where}: {field}: wanted text, found {type(value).__name__} {value!r:.40}")
-    if not text["instruction"].strip() and not text["input"].strip():
-        raise FinetuneError(f"{where}: wanted an instruction, found an empty one")
-    rest = {key: value for key, value in raw.items() if key not in (*_FIELDS, "id", "item_id")}
-    return Entry(item_id=_item_id(raw, seen, unhashed), **text, meta=rest)
 
 
 def _item_id(raw: dict[str, Any], seen: Counter[str], unhashed: Sequence[str]) -> str:
@@ -202,5 +219,4 @@ def unique_id(name: str, seen: Counter[str], *, own: bool) -> str:
 
 
 def _digest(value: Any) -> str:
-    canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(_CANONICAL.encode(value).encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,45 +1,54 @@
 """How to train: the settings, and the sets of them that have a name."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Literal, Self
 
-from finetune.errors import unknown_name
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from finetune.errors import FinetuneError, unknown_name
 
 
 class TrainConfig(BaseModel):
-    """How to train. Every field is a flag of `ift-eval finetune`.
-
-    Attributes:
-        style: Prompt style.
-        epochs: Passes over the training entries, at most.
-        max_steps: Steps at most, in all; what `epochs` gives when None.
-        batch_size: Entries a step.
-        learning_rate: Of AdamW, constant.
-        weight_decay: Of AdamW.
-        decay_all: Decay norms and biases too, as the book does.
-        clip: Largest norm of the gradient; None leaves it as it is.
-        mask_prompt: Learn the answers only, not the questions.
-        shuffle: Split at random and draw batches at random; else split by file order.
-        eval_every: Steps between validations inside an epoch; a quarter of an epoch when None.
-        patience: Epochs in a row by whose end the validation loss may have risen before training stops;
-            0 never stops early.
-        seed: Of the split and of the order of the entries.
-    """
+    """How to train. Every field is a flag of `ift-eval finetune`, and its description that flag's help."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    style: str = "alpaca"
-    epochs: int = Field(3, ge=1)
-    max_steps: int | None = Field(None, ge=1)
-    batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(5e-5, gt=0)
-    weight_decay: float = Field(0.1, ge=0)
-    decay_all: bool = False
-    clip: float | None = Field(1.0, gt=0)
-    mask_prompt: bool = True
-    shuffle: bool = True
-    eval_every: int | None = Field(None, ge=1)
-    patience: int = Field(2, ge=0)
-    seed: int = 0
+    style: str = Field("alpaca", description="Prompt style: alpaca, phi3, chatml, llama3 or chat (the base's own).")
+    epochs: int = Field(3, ge=1, description="Passes over the training entries, at most.")
+    max_steps: int | None = Field(None, ge=1, description="Steps at most, in all.")
+    batch_size: int = Field(8, ge=1, description="Entries a pass (and process).")
+    accumulate: int = Field(1, ge=1, description="Passes whose gradients make one step.")
+    packing: bool = Field(True, description="Entries behind each other without padding; else padded rows.")
+    max_length: int | None = Field(None, ge=2, description="Longest entry in tokens; the base's context by default.")
+    too_long: Literal["cut", "drop"] = Field("cut", description="What becomes of longer entries: cut or drop.")
+    mask_prompt: bool = Field(True, description="Learn the answers only.")
+    shuffle: bool = Field(True, description="Split and order at random; else by file order.")
+    learning_rate: float = Field(5e-5, gt=0, description="Highest learning rate of AdamW.")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="After the warm-up: constant or cosine.")
+    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises from nothing.")
+    weight_decay: float = Field(0.1, ge=0, description="Of AdamW; not of norms and biases.")
+    decay_all: bool = Field(False, description="Decay norms and biases too, as the book does.")
+    clip: float | None = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Of the arithmetic; weights stay float32.")
+    gradient_checkpointing: bool = Field(False, description="Compute activations twice instead of keeping them.")
+    compile: bool = Field(False, description="Compile the blocks with torch.compile; wants a C++ compiler on a CPU.")
+    lora_rank: int | None = Field(None, ge=1, description="Train low-rank adapters of this rank only.")
+    lora_alpha: float | None = Field(None, gt=0, description="Their scale is alpha / rank; twice the rank by default.")
+    lora_targets: str | None = Field(None, description="Comma-separated layers to adapt; default: all linear ones.")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapters.")
+    eval_every: int | None = Field(None, ge=1, description="Steps between validations; a quarter of an epoch.")
+    save_every: int | None = Field(None, ge=1, description="Steps between checkpoints; an epoch by default.")
+    keep: int | None = Field(None, ge=1, description="Keep only the last so many checkpoints, and the best.")
+    patience: int = Field(2, ge=0, description="Checkpoints without a lower validation loss to stop after; 0: never.")
+    seed: int = Field(0, description="Of the split, the order of entries, adapters and dropout.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.lora_rank is None:
+            for name in ("lora_alpha", "lora_targets", "lora_dropout"):
+                if getattr(self, name):
+                    flag = f"--{name.replace('_', '-')}"
+                    raise FinetuneError(f"{flag} is a setting of adapters; give --lora-rank too, or leave it out")
+        return self
 
 
 # What a recipe sets; flags given beside it win.

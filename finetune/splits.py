@@ -1,4 +1,4 @@
-"""Training, test and validation entries: drawn from one file, or read from their own."""
+"""Training, test and validation entries: drawn from one source, or read from their own."""
 
 import random
 from collections import defaultdict
@@ -29,17 +29,17 @@ class Splits:
 
 
 def make_splits(
-    data: Path,
+    data: str | Path,
     *,
-    validation: Path | None = None,
-    test: Path | None = None,
+    validation: str | Path | None = None,
+    test: str | Path | None = None,
     shuffle: bool = True,
     seed: int = 0,
 ) -> Splits:
     """Split `data` 85 / 10 / 5, or not at all when a validation or a test file is given.
 
     Args:
-        data: Entries to train on, or to split.
+        data: Entries to train on, or to split: any source that `read_entries` knows.
         validation: Entries of its own for validation. When only `test` is given, 5 % of `data` serve.
         test: Entries of its own for the test. When only `validation` is given, there are none.
         shuffle: Draw at random, with repeated questions kept on one side; else take the book's split by
@@ -47,7 +47,7 @@ def make_splits(
         seed: Of the shuffle.
 
     Raises:
-        FinetuneError: If a file cannot be read or a set would be empty.
+        FinetuneError: If a source cannot be read or a set would be empty.
     """
     entries = read_entries(data)
     if validation is None and test is None:

@@ -1,86 +1,199 @@
-"""Prompt styles: how an entry becomes the text a model is asked with, and where its answer ends."""
+"""Prompt styles: how an entry becomes the text a model is asked with, and where its answers end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from finetune.errors import unknown_name
-from finetune.instructions import Entry
+from finetune.errors import FinetuneError, unknown_name
+from finetune.instructions import Entry, Message
+from finetune.segments import Segment, Style, answered, text_of
 
-Piece = tuple[str, bool]  # text, and whether it is a control token where the vocabulary has it
+if TYPE_CHECKING:
+    from finetune.tokenizer import Tokenizer
 
+__all__ = ["CHAT", "STYLES", "Segment", "Style", "check_style", "style_named", "text_of"]
 
-@dataclass(frozen=True)
-class Style:
-    """A way to write an entry.
-
-    Attributes:
-        name: What `--style` calls it.
-        pieces: The prompt, up to where the answer begins.
-        chat_template: The same prompt as a Jinja template over `messages`, for other programs.
-        end: The control token that ends an answer, where the vocabulary has it; else the end of text does.
-    """
-
-    name: str
-    pieces: Callable[[Entry], list[Piece]]
-    chat_template: str
-    end: str | None = None
-
-    def prompt(self, entry: Entry) -> str:
-        """The prompt as text."""
-        return "".join(text for text, _ in self.pieces(entry))
-
-    def answer(self, entry: Entry) -> str:
-        """The expected answer as text, without what ends it."""
-        return entry.output
-
+CHAT = "chat"  # the style that a checkpoint brings along
 
 _ALPACA_HEAD = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 )
-
-
-def _alpaca(entry: Entry) -> list[Piece]:
-    """Taori et al. 2023, the prompt of Stanford Alpaca."""
-    given = f"\n\n### Input:\n{entry.input}" if entry.input else ""
-    return [(f"{_ALPACA_HEAD}\n\n### Instruction:\n{entry.instruction}{given}\n\n### Response:\n", False)]
-
-
-def _phi3(entry: Entry) -> list[Piece]:
-    """Abdin et al. 2024, the chat format of Phi-3."""
-    asked = f"{entry.instruction}\n{entry.input}" if entry.input else entry.instruction
-    return [
-        ("<|user|>", True),
-        (f"\n{asked}", False),
-        ("<|end|>", True),
-        ("\n", False),
-        ("<|assistant|>", True),
-        ("\n", False),
-    ]
-
-
-# A chat has no field for the input, so the user's message is the instruction with its input.
+# A chat has no field for the input, so the user's message is the instruction with its input. Line ends are
+# written as expressions, since trim_blocks would take those behind a block away.
 _ALPACA_CHAT = (
-    _ALPACA_HEAD + "\n\n{% for m in messages %}{% if m['role'] == 'assistant' %}### Response:\n{{ m['content'] }}\n\n"
-    "{% else %}### Instruction:\n{{ m['content'] }}\n\n{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}### Response:\n{% endif %}"
+    "{% if messages and messages[0]['role'] == 'system' %}{% set head = messages[0]['content'] %}"
+    "{% set rest = messages[1:] %}{% else %}{% set head = '" + _ALPACA_HEAD + "' %}{% set rest = messages %}{% endif %}"
+    "{{ head }}{% for m in rest %}{% if m['role'] == 'assistant' %}"
+    "{{ '\\n\\n### Response:\\n' }}{{ m['content'] }}{{ eos_token }}{% else %}"
+    "{{ '\\n\\n### Instruction:\\n' }}{{ m['content'] }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '\\n\\n### Response:\\n' }}{% endif %}"
 )
 _PHI3_CHAT = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
+_CHATML_CHAT = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+_LLAMA3_CHAT = (
+    "{{ '<|begin_of_text|>' }}{% for m in messages %}"
+    "{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\\n\\n' + m['content'] | trim + '<|eot_id|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
+)
 
-STYLES = {
-    "alpaca": Style("alpaca", _alpaca, _ALPACA_CHAT),
-    "phi3": Style("phi3", _phi3, _PHI3_CHAT, end="<|end|>"),
+
+@dataclass(frozen=True)
+class _Alpaca:
+    """Taori et al. 2023, the prompt of Stanford Alpaca; a conversation repeats its blocks.
+
+    A system message stands in the place of the first sentence.
+    """
+
+    name: str = "alpaca"
+    chat_template: str = _ALPACA_CHAT
+    end: str | None = None
+
+    def prompt(self, entry: Entry) -> list[Segment]:
+        """See `Style`."""
+        return [*self._blocks(entry, entry.asked), Segment("\n\n### Response:\n")]
+
+    def conversation(self, entry: Entry) -> list[Segment]:
+        """See `Style`."""
+        return self._blocks(entry, answered(entry.turns))
+
+    def _blocks(self, entry: Entry, turns: Sequence[Message]) -> list[Segment]:
+        head = _ALPACA_HEAD
+        if turns and turns[0].role == "system":
+            head, turns = turns[0].content, turns[1:]
+        segments = [Segment(head)]
+        for turn in turns:
+            if turn.role == "assistant":
+                segments += [Segment("\n\n### Response:\n"), Segment(turn.content, trained=True)]
+                segments.append(Segment("", trained=True, ends=True))
+            else:
+                segments.append(Segment(f"\n\n### Instruction:\n{self._asked(entry, turn)}"))
+        return segments
+
+    def _asked(self, entry: Entry, turn: Message) -> str:
+        if entry.messages:
+            return turn.content
+        given = f"\n\n### Input:\n{entry.input}" if entry.input else ""
+        return entry.instruction + given
+
+
+@dataclass(frozen=True)
+class _Marked:
+    """A style whose every turn begins with its role and ends with a control token.
+
+    Attributes:
+        name: See `Style`.
+        chat_template: See `Style`.
+        end: Of a turn.
+        opening: What stands before the content of a role's turn.
+        before: What a conversation begins with.
+        after: What follows the end of a turn.
+        between: What stands between an instruction and its input.
+        trimmed: Leave out white space around contents.
+    """
+
+    name: str
+    chat_template: str
+    end: str
+    opening: Callable[[str], list[Segment]]
+    before: tuple[Segment, ...] = ()
+    after: str = ""
+    between: str = "\n\n"
+    trimmed: bool = False
+
+    def prompt(self, entry: Entry) -> list[Segment]:
+        """See `Style`."""
+        return [*self.before, *self._turns(entry, entry.asked), *self.opening("assistant")]
+
+    def conversation(self, entry: Entry) -> list[Segment]:
+        """See `Style`."""
+        segments = [*self.before, *self._turns(entry, answered(entry.turns))]
+        if segments and not segments[-1].trained and segments[-1].text == self.after:
+            segments.pop()  # what follows the last turn is never read
+        return segments
+
+    def _turns(self, entry: Entry, turns: Sequence[Message]) -> list[Segment]:
+        segments: list[Segment] = []
+        for turn in turns:
+            answer = turn.role == "assistant"
+            segments += [*self.opening(turn.role), Segment(self._content(entry, turn), trained=answer)]
+            segments.append(Segment(self.end, control=True, trained=answer, ends=answer))
+            if self.after:
+                segments.append(Segment(self.after))
+        return segments
+
+    def _content(self, entry: Entry, turn: Message) -> str:
+        content = turn.content
+        if not entry.messages and turn.role == "user" and entry.input:
+            content = f"{entry.instruction}{self.between}{entry.input}"
+        return content.strip() if self.trimmed else content
+
+
+def _role_token(role: str) -> list[Segment]:
+    return [Segment(f"<|{role}|>", control=True), Segment("\n")]
+
+
+def _im_start(role: str) -> list[Segment]:
+    return [Segment("<|im_start|>", control=True), Segment(f"{role}\n")]
+
+
+def _header(role: str) -> list[Segment]:
+    ends = Segment("<|end_header_id|>", control=True)
+    return [Segment("<|start_header_id|>", control=True), Segment(role), ends, Segment("\n\n")]
+
+
+STYLES: dict[str, Style] = {
+    style.name: style
+    for style in (
+        _Alpaca(),
+        # Abdin et al. 2024, arXiv:2404.14219, the chat format of Phi-3.
+        _Marked("phi3", _PHI3_CHAT, "<|end|>", _role_token, after="\n", between="\n"),
+        # OpenAI's Chat Markup Language, as Qwen and many others have it.
+        _Marked("chatml", _CHATML_CHAT, "<|im_end|>", _im_start, after="\n"),
+        # Grattafiori et al. 2024, arXiv:2407.21783, the chat format of Llama 3.
+        _Marked(
+            "llama3",
+            _LLAMA3_CHAT,
+            "<|eot_id|>",
+            _header,
+            before=(Segment("<|begin_of_text|>", control=True),),
+            trimmed=True,
+        ),
+    )
 }
 
 
-def style_named(name: str) -> Style:
-    """The style of this name.
+def check_style(name: str) -> None:
+    """Whether there is a style of this name.
 
     Raises:
         FinetuneError: If there is none; names the nearest.
     """
-    if name not in STYLES:
-        raise unknown_name("prompt style", name, STYLES)
-    return STYLES[name]
+    if name not in (*STYLES, CHAT):
+        raise unknown_name("prompt style", name, (*STYLES, CHAT))
+
+
+def style_named(name: str, tokenizer: "Tokenizer | None" = None) -> Style:
+    """The style of this name; `chat` is the chat template that comes with the tokenizer.
+
+    Raises:
+        FinetuneError: If there is none, or the checkpoint has no chat template, or one that is not Jinja.
+    """
+    check_style(name)
+    if name != CHAT:
+        return STYLES[name]
+    if tokenizer is None or tokenizer.chat_template is None:
+        whose = f"the tokenizer {tokenizer.name} has" if tokenizer else "there is"
+        raise FinetuneError(
+            f"--style chat: wanted a checkpoint with a chat template of its own, {whose} none; "
+            f"choose {', '.join(STYLES)}"
+        )
+    from finetune.chat_style import ChatStyle  # jinja2 is wanted by this style alone
+
+    return ChatStyle(tokenizer.chat_template, tokenizer)

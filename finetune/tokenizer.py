@@ -1,52 +1,77 @@
 """Text to token ids and back: tiktoken encodings by name, from a `tokenizer.json`, or trained here.
 
 Whatever the source, a checkpoint keeps its tokenizer as a Hugging Face `tokenizer.json`, so that every
-other tool reads it and this project has one format to load.
+other tool reads it and this project has one format to load. A byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM)
+runs on tiktoken, where its ids are exactly those of the file; any other on the library `tokenizers`.
 """
 
-import itertools
 import json
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tiktoken
 
+from finetune.added_tokens import SPACES, AddedToken, PlainTokens, read_added
+from finetune.byte_bpe import BYTE_LETTERS, GPT2_PATTERN, NotExactError, read_byte_bpe, to_letters
 from finetune.errors import FinetuneError, unknown_name
+from finetune.tiktoken_backend import Backend, Place, TiktokenBackend
+from finetune.tokenizer_config import TokenizerConfig, read_tokenizer_config, write_tokenizer_config
+from finetune.tokenizer_json import json_of
+from finetune.tokenizers_backend import TokenizersBackend, unreadable
+
+__all__ = ["BYTE_LETTERS", "END_OF_TEXT", "GPT2_PATTERN", "Tokenizer", "to_letters", "train_tokenizer"]
 
 END_OF_TEXT = "<|endoftext|>"
 
-# How GPT-2 cuts text into words before merging bytes. `tokenizers` has the same pattern inside its
-# ByteLevel pre-tokenizer, so a file that says `use_regex` means this one.
-GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-
-_USUAL_ENDS = (END_OF_TEXT, "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<|end|>")
+_USUAL_ENDS = (END_OF_TEXT, "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<|end|>", "</s>")
 
 
 class Tokenizer:
-    """A byte-level BPE: a `tiktoken.Encoding`, the normalizer before it, and the `tokenizer.json` it is kept as.
+    """A tokenizer and what stands beside it: control tokens, what begins and ends a text, the chat template.
 
     Attributes:
         name: What it is called in messages.
-        end_of_text: The id that ends an answer.
+        end_token: The token that ends an answer, as text.
+        end_of_text: Its id.
+        ends: Every id that may end an answer: `end_of_text` and those that `generation_config.json` lists.
+        start_of_text: The id that a text begins with where the model wants one (Llama), else None (GPT-2, Qwen).
+        chat_template: The Jinja template of a conversation that came with it, or None.
+        special_names: Texts of `bos_token`, `eos_token`, `pad_token` and `unk_token`, those that there are.
     """
 
-    def __init__(self, encoding: tiktoken.Encoding, *, normalizer: str | None = None, end: str | None = None):
-        """Wrap an encoding; `end` names the token that ends a text when it is not one of the usual ones."""
-        self._encoding = encoding
-        self._normalizer = normalizer
-        self._special: dict[str, int] = dict(encoding._special_tokens)
-        self._spec: dict[str, Any] | None = None
-        self.name = encoding.name
-        self.end_token = end or next((e for e in _USUAL_ENDS if e in self._special), "")
-        if self.end_token not in self._special:
-            raise FinetuneError(
-                f"tokenizer {self.name}: wanted a token that ends a text ({', '.join(_USUAL_ENDS)}), "
-                f""
-                f"found {sorted(self._special) or 'no control tokens'}; name one as eos_token in tokenizer_config.json"
-            )
-        self.end_of_text = self._special[self.end_token]
+    def __init__(
+        self,
+        backend: Backend,
+        added: Sequence[AddedToken],
+        *,
+        name: str,
+        spec: dict[str, Any] | None = None,
+        config: TokenizerConfig | None = None,
+        end: str | None = None,
+    ):
+        """Put the parts together; `by_name`, `from_file` and `from_spec` make them.
+
+        Args:
+            backend: Turns text into ids.
+            added: Tokens beside the merges.
+            name: What it is called in messages.
+            spec: What its `tokenizer.json` holds; made when it is asked for if not given.
+            config: What stands beside that file.
+            end: The token that ends a text, where `config` does not say.
+        """
+        self.name = name
+        self._backend = backend
+        self._added = {token.text: token for token in added}
+        self._spec = spec
+        self._config = config or TokenizerConfig()
+        self.end_token = self._find_end(end)
+        self.end_of_text = self._added[self.end_token].id
+        self.ends = frozenset({self.end_of_text, *(i for i in self._config.end_ids if 0 <= i < self.vocab_size)})
+        self.start_of_text = self._find_start()
+        self.chat_template = self._config.chat_template
+        self.special_names = self._names()
 
     @classmethod
     def by_name(cls, name: str = "gpt2") -> "Tokenizer":
@@ -58,7 +83,7 @@ class Tokenizer:
         if name not in tiktoken.list_encoding_names():
             raise unknown_name("tiktoken encoding", name, tiktoken.list_encoding_names())
         try:
-            return cls(tiktoken.get_encoding(name))
+            return cls.from_encoding(tiktoken.get_encoding(name))
         except (OSError, ValueError) as error:
             raise FinetuneError(
                 f"tiktoken's {name!r} is not on this machine and could not be downloaded ({type(error).__name__}); "
@@ -66,11 +91,17 @@ class Tokenizer:
             ) from error
 
     @classmethod
+    def from_encoding(cls, encoding: tiktoken.Encoding) -> "Tokenizer":
+        """One of tiktoken's encodings; all its special tokens are control tokens."""
+        added = [AddedToken(text, i) for text, i in encoding._special_tokens.items()]
+        return cls(TiktokenBackend(encoding, PlainTokens([], form=None)), added, name=encoding.name)
+
+    @classmethod
     def from_file(cls, path: str | Path) -> "Tokenizer":
-        """The encoding of a Hugging Face `tokenizer.json`, if it is one that tiktoken can reproduce exactly.
+        """The tokenizer of a Hugging Face `tokenizer.json`, with the files that stand beside it.
 
         Raises:
-            FinetuneError: If the file is missing, no JSON, or not a byte-level BPE with ids in merge order.
+            FinetuneError: If the file is missing, no JSON, or no tokenizer that either library reads.
         """
         path = Path(path)
         try:
@@ -79,94 +110,160 @@ class Tokenizer:
             raise FinetuneError(f"wanted a tokenizer at {path}, found none") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise FinetuneError(f"{path} is not JSON: {error}") from None
-        try:
-            return cls.from_spec(spec, name=str(path), end=_eos_token(path.with_name("tokenizer_config.json")))
-        except (AttributeError, KeyError, TypeError) as error:
-            raise _refuse(str(path), f"another layout ({error})") from None
+        return cls.from_spec(spec, name=str(path), config=read_tokenizer_config(path.parent))
 
     @classmethod
-    def from_spec(cls, spec: dict[str, Any], *, name: str, end: str | None = None) -> "Tokenizer":
-        """The encoding that the parsed contents of a `tokenizer.json` describe; see `from_file`."""
-        ranks = _ranks(spec, name)
-        special = {token["content"]: token["id"] for token in spec.get("added_tokens") or []}
-        for content in special:
-            # GPT-2's own file lists <|endoftext|> among the ordinary tokens too.
-            ranks.pop(content.encode(), None)
-        pattern = _pattern(spec.get("pre_tokenizer"), name)
-        encoding = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
-        made = cls(encoding, normalizer=_normalizer(spec.get("normalizer"), name), end=end)
-        made._spec = spec
-        return made
+    def from_spec(
+        cls, spec: dict[str, Any], *, name: str, end: str | None = None, config: TokenizerConfig | None = None
+    ) -> "Tokenizer":
+        """The tokenizer that the parsed contents of a `tokenizer.json` describe; see `from_file`."""
+        config = config or TokenizerConfig()
+        try:
+            added = _added(spec, config, end)
+            backend = _backend(spec, added, name)
+        except (AttributeError, KeyError, TypeError, IndexError) as error:
+            raise unreadable(name, f"another layout ({type(error).__name__}: {error})") from None
+        return cls(backend, added, name=name, spec=spec, config=config, end=end)
 
     @property
     def vocab_size(self) -> int:
         """One more than the largest id: what a model's embedding must at least hold."""
-        return self._encoding.n_vocab
+        return self._backend.vocab_size
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of ordinary text. Control tokens written in it stay text: nobody can type an end of text."""
-        return self._encoding.encode_ordinary(self._normalize(text))
+    def encode(self, text: str, *, after: Place = "start") -> list[int]:
+        """Ids of ordinary text. Control tokens written in it stay text: nobody can type an end of text.
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` for many texts, on several threads."""
-        return self._encoding.encode_ordinary_batch([self._normalize(text) for text in texts])
+        Tokens that are added but no control tokens (`<think>`, `<tool_call>`) are found in it.
+
+        Args:
+            text: Any string; surrogates without their other half become U+FFFD.
+            after: What stands before the text: nothing, a control token or other text. SentencePiece puts a space
+                before a first word; to byte-level BPEs it makes no difference.
+        """
+        return self._encode([text], after)[0]
+
+    def encode_batch(self, texts: Sequence[str], *, after: Place = "start") -> list[list[int]]:
+        """`encode` for many texts, on several threads; `after` is what stands before each of them."""
+        return self._encode(texts, after)
 
     def encode_template(self, pieces: Iterable[tuple[str, bool]]) -> list[int]:
         """Ids of (text, is a control token) pieces; a control token this vocabulary lacks is plain text.
 
-        Neighbouring plain pieces are encoded as one text, as they would be if a person had written them.
+        Neighbouring plain pieces are encoded as one text, as they would be if a person had written them. A
+        control token takes the white space around it along where its `lstrip` and `rstrip` say so (Phi-3).
         """
         ids: list[int] = []
-        plain = ""
+        plain, before = "", None
         for text, is_control in pieces:
-            control = self.control(text) if is_control else None
-            if control is None:
+            token = self._added.get(text) if is_control else None
+            if token is None:
                 plain += text
-            else:
-                ids += [*self.encode(plain), control]
-                plain = ""
-        return ids + self.encode(plain)
+                continue
+            ids += [*self._encode_between(plain, before, token), token.id]
+            plain, before = "", token
+        return ids + self._encode_between(plain, before, None)
+
+    def added(self, token: str) -> AddedToken | None:
+        """An added token, control token or not, with the white space it takes along; None when there is no such."""
+        return self._added.get(token)
 
     def control(self, token: str) -> int | None:
-        """The id of a control token, or None when this vocabulary has no such token."""
-        return self._special.get(token)
+        """The id of an added token, control token or not, or None when this vocabulary has no such token."""
+        found = self._added.get(token)
+        return None if found is None else found.id
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids; bytes that are no UTF-8, and ids beyond the vocabulary, become U+FFFD or nothing."""
-        return self._encoding.decode([i for i in ids if i < self.vocab_size], errors="replace")
+        return self._backend.decode([i for i in ids if 0 <= i < self.vocab_size])
 
     def save(self, folder: str | Path, *, chat_template: str | None = None) -> None:
-        """Write `tokenizer.json` and a `tokenizer_config.json` that transformers reads."""
+        """Write `tokenizer.json` and beside it what transformers needs to give the same ids and prompts.
+
+        Args:
+            folder: Where to, an existing folder.
+            chat_template: Takes the place of the template it came with.
+        """
         folder = Path(folder)
         (folder / "tokenizer.json").write_text(json.dumps(self.spec(), ensure_ascii=False), "utf-8")
-        config = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": self.end_token,
-            "eos_token": self.end_token,
-            "unk_token": self.end_token,
-        }
-        if chat_template:
-            config["chat_template"] = chat_template
-        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1), "utf-8")
+        config = replace(self._config, chat_template=chat_template or self.chat_template)
+        write_tokenizer_config(folder, config, names=self.special_names)
 
     @property
     def pattern(self) -> str:
-        """The regular expression that cuts text into words before bytes are merged."""
-        return GPT2_PATTERN if self.name == "gpt2" else self._encoding._pat_str
+        """The regular expression that cuts text into words before bytes are merged.
+
+        Raises:
+            FinetuneError: If it is no byte-level BPE.
+        """
+        return GPT2_PATTERN if self.name == "gpt2" else self._tiktoken().encoding._pat_str
 
     @property
     def special_tokens(self) -> dict[str, int]:
-        """Control tokens and their ids."""
-        return dict(self._special)
+        """Control tokens and their ids: those that ordinary text never holds."""
+        return {text: token.id for text, token in self._added.items() if token.special}
+
+    @property
+    def plain_tokens(self) -> dict[str, int]:
+        """Added tokens that ordinary text may hold, and their ids."""
+        return {text: token.id for text, token in self._added.items() if not token.special}
+
+    @property
+    def is_byte_level(self) -> bool:
+        """Whether it is a byte-level BPE, which has a `pattern` and merges of bytes."""
+        return isinstance(self._backend, TiktokenBackend)
 
     def spec(self) -> dict[str, Any]:
         """What `tokenizer.json` holds."""
         if self._spec is None:
-            self._spec = _spec_of(self._encoding, self._special)
+            self._spec = json_of(self._tiktoken().encoding)
         return self._spec
 
-    def _normalize(self, text: str) -> str:
-        return unicodedata.normalize("NFC", text) if self._normalizer else text
+    def _encode(self, texts: Sequence[str], place: Place) -> list[list[int]]:
+        return self._backend.encode_batch([_valid(text) for text in texts], place) if texts else []
+
+    def _encode_between(self, plain: str, before: AddedToken | None, after: AddedToken | None) -> list[int]:
+        """Ids of the plain text between two control tokens."""
+        if before is not None and before.rstrip:
+            plain = plain.lstrip(SPACES)
+        if after is not None and after.lstrip:
+            plain = plain.rstrip(SPACES)
+        if not plain:
+            return []
+        return self._encode([plain], "start" if before is None else "control")[0]
+
+    def _tiktoken(self) -> TiktokenBackend:
+        if not isinstance(self._backend, TiktokenBackend):
+            raise FinetuneError(
+                f"tokenizer {self.name}: wanted a byte-level BPE, which has merges of bytes and a pattern, found "
+                f"another kind; for GGUF convert the Hugging Face export with llama.cpp's convert_hf_to_gguf.py"
+            )
+        return self._backend
+
+    def _find_end(self, end: str | None) -> str:
+        by_id = {token.id: text for text, token in self._added.items()}
+        listed = [by_id.get(i) for i in self._config.end_ids]
+        named = end or self._config.names.get("eos_token")
+        found = named or next((e for e in [*listed, *_USUAL_ENDS] if e in self._added), None)
+        if found not in self._added or found is None:
+            raise FinetuneError(
+                f"tokenizer {self.name}: wanted a token that ends a text ({named or ', '.join(_USUAL_ENDS)}), "
+                f"found {sorted(self.special_tokens) or 'no control tokens'}; "
+                f"name one as eos_token in tokenizer_config.json"
+            )
+        return found
+
+    def _find_start(self) -> int | None:
+        """What the post-processor puts there, as in transformers 5; older files leave it to `add_bos_token` alone."""
+        start = _template_start((self._spec or {}).get("post_processor"))
+        bos = self._added.get(self._config.names.get("bos_token", ""))
+        return bos.id if start is None and bos is not None and self._config.adds_start else start
+
+    def _names(self) -> dict[str, str]:
+        if self._config.names:
+            return self._config.names | {"eos_token": self.end_token}
+        by_id = {token.id: text for text, token in self._added.items()}
+        start = self.end_token if self.start_of_text is None else by_id.get(self.start_of_text, self.end_token)
+        return {"bos_token": start, "eos_token": self.end_token, "unk_token": self.end_token}
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, *, name: str = "trained") -> Tokenizer:
@@ -178,8 +275,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, name: str = "train
         name: What the tokenizer is called in messages.
     """
     try:
-        from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+        from tokenizers import AddedToken as Added
         from tokenizers import Tokenizer as Trained
+        from tokenizers import decoders, models, pre_tokenizers, trainers
     except ImportError:
         raise FinetuneError("training a tokenizer wants the package tokenizers: pip install 'ift-eval[hf]'") from None
     trained = Trained(models.BPE())
@@ -189,144 +287,46 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, name: str = "train
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=vocab_size - 1, initial_alphabet=alphabet, show_progress=False)
     trained.train_from_iterator(texts, trainer)
-    trained.add_special_tokens([AddedToken(END_OF_TEXT, special=True)])
+    trained.add_special_tokens([Added(END_OF_TEXT, special=True)])
     return Tokenizer.from_spec(json.loads(trained.to_str()), name=name)
 
 
-def _eos_token(config: Path) -> str | None:
-    """The end-of-text token that a `tokenizer_config.json` names, if it is there."""
+def _valid(text: str) -> str:
+    """Text that has a UTF-8 form: pairs of surrogates are joined, lone ones become U+FFFD, as tiktoken has it."""
     try:
-        token = json.loads(config.read_text("utf-8")).get("eos_token")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return token.get("content") if isinstance(token, Mapping) else token
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
-def _refuse(name: str, found: str) -> FinetuneError:
-    return FinetuneError(
-        f"tokenizer {name}: wanted a byte-level BPE that tiktoken reproduces exactly, found {found}; "
-        f"serve the model behind an endpoint and name it as openai:MODEL@URL"
-    )
+def _backend(spec: dict[str, Any], added: Sequence[AddedToken], name: str) -> Backend:
+    try:
+        return TiktokenBackend.build(name, read_byte_bpe(spec, added), added)
+    except NotExactError as reason:
+        control = frozenset(token.text for token in added if token.special)
+        return TokenizersBackend(spec, control, name=name, reason=str(reason))
 
 
-def _byte_letters() -> dict[int, str]:
-    """The printable character that stands for each byte in the tokens of a byte-level BPE (GPT-2's table)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = (b for b in range(256) if b not in printable)
-    return {b: chr(b) for b in printable} | {b: chr(256 + n) for n, b in enumerate(others)}
+def _added(spec: Mapping[str, Any], config: TokenizerConfig, end: str | None) -> list[AddedToken]:
+    """The added tokens; an end of text that the file has among the ordinary tokens only is a control token too."""
+    added = read_added(spec, control=config.control_texts | ({end} if end else set()))
+    eos = end or config.names.get("eos_token")
+    vocab = spec["model"]["vocab"]
+    if eos and isinstance(vocab, Mapping) and eos in vocab and all(token.text != eos for token in added):
+        added.append(AddedToken(eos, vocab[eos]))
+    return added
 
 
-BYTE_LETTERS = _byte_letters()
-_LETTER_BYTES = {letter: byte for byte, letter in BYTE_LETTERS.items()}
-
-
-def _to_bytes(token: str) -> bytes | None:
-    """The bytes a token stands for, or None when it holds a character that stands for no byte."""
-    values = [_LETTER_BYTES.get(letter) for letter in token]
-    return None if None in values else bytes(v for v in values if v is not None)
-
-
-def to_letters(token: bytes) -> str:
-    """The token as `tokenizer.json` and GGUF write it, a printable character for each byte."""
-    return "".join(BYTE_LETTERS[b] for b in token)
-
-
-def _ranks(spec: dict[str, Any], name: str) -> dict[bytes, int]:
-    """Bytes to ids of the ordinary tokens, after checking that ids order the merges as tiktoken assumes."""
-    model = spec.get("model") or {}
-    if model.get("type", "BPE") != "BPE" or "vocab" not in model:
-        raise _refuse(name, f"a model of type {model.get('type')!r}")
-    if model.get("byte_fallback"):
-        raise _refuse(name, "byte fallback (a SentencePiece vocabulary)")
-    vocab: dict[str, int] = model["vocab"]
-    added = {token["content"] for token in spec.get("added_tokens") or []}
-    ranks: dict[bytes, int] = {}
-    for token, rank in vocab.items():
-        raw = _to_bytes(token)
-        if raw is not None:
-            ranks[raw] = rank
-        elif token not in added:
-            raise _refuse(name, f"the token {token!r}, which is not made of bytes")
-    missing = 256 - sum(bytes([b]) in ranks for b in range(256))
-    if missing:
-        raise _refuse(name, f"{missing} of the 256 bytes without a token")
-    made = [vocab.get("".join(pair), -1) for pair in _merges(model)]
-    if any(later <= earlier for earlier, later in itertools.pairwise(made)):
-        raise _refuse(name, "token ids that do not rise in merge order")
-    return ranks
-
-
-def _merges(model: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """Pairs to merge; older files write "a b", newer ones ["a", "b"]."""
-    for pair in model.get("merges") or []:
-        yield pair.split(" ", 1) if isinstance(pair, str) else pair
-
-
-def _pattern(pre: dict[str, Any] | None, name: str) -> str:
-    """The one split pattern of a pre-tokenizer."""
-    steps = (pre or {}).get("pretokenizers") or [pre or {}]
-    if any(step.get("add_prefix_space") for step in steps):
-        raise _refuse(name, "an added prefix space")
-    match steps:
-        case [{"type": "ByteLevel"}] if steps[0].get("use_regex", True):
-            return GPT2_PATTERN
-        case [{"type": "Split", "pattern": {"Regex": pattern}}, {"type": "ByteLevel", "use_regex": False}]:
-            # Either way of saying "the matches are the words".
-            if (steps[0].get("behavior"), bool(steps[0].get("invert"))) in (
-                ("Isolated", False),
-                ("Removed", True),
-            ):
-                return str(pattern)
-    raise _refuse(name, f"the pre-tokenizer {json.dumps(pre)[:80]}")
-
-
-def _normalizer(spec: dict[str, Any] | None, name: str) -> str | None:
-    if spec is None:
-        return None
-    if spec.get("type") == "NFC":
-        return "NFC"
-    raise _refuse(name, f"the normalizer {spec.get('type')!r}")
-
-
-def _spec_of(encoding: tiktoken.Encoding, special: Mapping[str, int]) -> dict[str, Any]:
-    """A `tokenizer.json` for one of tiktoken's encodings; the merges are read back from the ranks."""
-    ranks = encoding._mergeable_ranks
-    ordered = sorted(ranks, key=ranks.__getitem__)
-    merges = [[to_letters(part) for part in _last_merge(t, ranks)] for t in ordered if len(t) > 1]
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    split = {
-        "type": "Split",
-        "pattern": {"Regex": encoding._pat_str},
-        "behavior": "Isolated",
-        "invert": False,
-    }
-    pre: dict[str, Any] = {"type": "Sequence", "pretokenizers": [split, byte_level | {"use_regex": False}]}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {"id": i, "content": text, "single_word": False, "lstrip": False, "rstrip": False}
-            | {"normalized": False, "special": True}
-            for text, i in sorted(special.items(), key=lambda pair: pair[1])
-        ],
-        "normalizer": None,
-        "pre_tokenizer": byte_level | {"use_regex": True} if encoding.name == "gpt2" else pre,
-        "post_processor": None,
-        "decoder": byte_level | {"use_regex": True},
-        "model": {"type": "BPE", "vocab": {to_letters(t): ranks[t] for t in ordered}, "merges": merges}
-        | {"dropout": None, "unk_token": None, "continuing_subword_prefix": "", "end_of_word_suffix": ""}
-        | {"fuse_unk": False, "byte_fallback": False, "ignore_merges": encoding.name != "gpt2"},
-    }
-
-
-def _last_merge(token: bytes, ranks: Mapping[bytes, int]) -> list[bytes]:
-    """The two parts whose merge makes `token`: BPE on its bytes with only the merges that came before it."""
-    parts = [token[i : i + 1] for i in range(len(token))]
-    own = ranks[token]
-    while len(parts) > 2:
-        options = [(ranks.get(a + b, own), i) for i, (a, b) in enumerate(itertools.pairwise(parts))]
-        rank, at = min(options)
-        assert rank < own, f"no merges lead to {token!r}"
-        parts[at : at + 2] = [parts[at] + parts[at + 1]]
-    return parts
+def _template_start(post: Mapping[str, Any] | None) -> int | None:
+    """The one token that a TemplateProcessing puts before a text."""
+    for step in (post or {}).get("processors") or [post or {}]:
+        if step.get("type") != "TemplateProcessing":
+            continue
+        before = []
+        for piece in step["single"]:
+            if "SpecialToken" not in piece:
+                break
+            before += step["special_tokens"][piece["SpecialToken"]["id"]]["ids"]
+        return int(before[0]) if len(before) == 1 else None
+    return None

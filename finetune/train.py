@@ -1,4 +1,4 @@
-"""The training loop: AdamW on the answers, validation as it goes, a checkpoint an epoch, early stopping.
+"""The training loop: AdamW on the answers, validation as it goes, checkpoints, early stopping, resume.
 
 The loop yields what happens; who calls it decides what to show. Files are `finetune.folder`'s business.
 """
@@ -7,39 +7,48 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from finetune.batches import IGNORED, Encoded, Example, batches, encode_entries, stop_tokens
+from finetune.arithmetic import usable_dtype
+from finetune.batches import batch_loss, make_batch
 from finetune.checkpoint import Checkpoint
 from finetune.errors import FinetuneError
+from finetune.examples import Encoded, Example, encode_entries, encode_prompt, stop_tokens
 from finetune.generate import Sampling, fit_prompt, generate
 from finetune.instructions import Entry
+from finetune.memory import enough_memory, freed_memory_given_back
+from finetune.optimizer import clip, gradients, learning_rate, make_optimizer, set_rate
+from finetune.parallel import Team
 from finetune.recipes import TrainConfig
 from finetune.splits import Splits
 from finetune.styles import style_named
+from finetune.transformer import FeedForward
 
-SAMPLE_TOKENS = 64  # of the answer shown after each epoch
+SAMPLE_TOKENS = 64  # of the answer shown with each checkpoint
+TURNED_AFTER = 3  # validations in a row above the lowest before the loss is said to have turned
 
 
 @dataclass(frozen=True)
 class Started:
-    """Training begins: how many steps, and what the reader should know of the data."""
+    """Training begins, or goes on after step `done`: how many steps in all, and what to know of the data."""
 
     steps: int
     notes: list[str]
+    done: int = 0
 
 
 @dataclass(frozen=True)
 class Stepped:
-    """An optimizer step is done; `tokens` real (unpadded) ones went through it."""
+    """An optimizer step is done; `tokens` real (unpadded) ones went through it in all processes together."""
 
     step: int
     loss: float
     tokens: int
+    rate: float
+    norm: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -54,9 +63,19 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class EpochEnded:
-    """A pass is over: the model is worth keeping, and this is how it answers one validation entry."""
+class Turned:
+    """Overfitting: since `step` the training loss has gone on falling, the validation loss has not."""
 
+    step: int
+    validation_loss: float
+    now: float
+
+
+@dataclass(frozen=True)
+class Milestone:
+    """The model is worth keeping, and this is how it answers one validation entry."""
+
+    name: str
     epoch: int
     step: int
     train_loss: float
@@ -68,183 +87,278 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class Stopped:
-    """Training is over; `early` says why when it was before the last epoch."""
+    """Training is over; `early` says why when it was before the last step."""
 
     early: str | None
 
 
-Event = Started | Stepped | Evaluated | EpochEnded | Stopped
+Event = Started | Stepped | Evaluated | Turned | Milestone | Stopped
 
 
-def train(checkpoint: Checkpoint, splits: Splits, config: TrainConfig) -> Iterator[Event]:
-    """Fine-tune the checkpoint's model in place.
+@dataclass
+class Progress:
+    """How far a training is: all that a resumed one needs beside weights and moments.
 
-    Yields:
-        What happens, in order; a caller that saves the model does so at `EpochEnded`.
-
-    Raises:
-        FinetuneError: If no entry fits the context, or a loss is no number.
+    Attributes:
+        step: Optimizer steps done.
+        since_validation: (sum of losses, tokens) of the steps since the last validation.
+        since_milestone: The same since the last milestone.
+        validations: (step, training loss before it, validation loss).
+        milestones: Validation loss at each.
+        seconds: Time spent.
+        turned: Whether the turn of the validation loss has been told.
     """
-    return _Loop(checkpoint, splits, config).run()
+
+    step: int = 0
+    since_validation: tuple[float, int] = (0.0, 0)
+    since_milestone: tuple[float, int] = (0.0, 0)
+    validations: list[tuple[int, float | None, float]] = field(default_factory=list)
+    milestones: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    turned: bool = False
 
 
-class _Loop:
-    """One training: what stays the same over its steps, and the losses since they were last told."""
+class Trainer:
+    """One training of a checkpoint's model, in place.
 
-    def __init__(self, checkpoint: Checkpoint, splits: Splits, config: TrainConfig):
-        self.checkpoint, self.splits, self.config = checkpoint, splits, config
-        self.style = style_named(config.style)
+    Attributes:
+        checkpoint: What is trained.
+        optimizer: With its moments; see `finetune.resume`.
+        progress: How far it is.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, splits: Splits, config: TrainConfig, team: Team | None = None):
+        """Encode the entries and make the optimizer, over the weights that want a gradient.
+
+        Raises:
+            FinetuneError: If no entry fits the context, or has an answer to learn.
+        """
+        self.checkpoint, self.splits, self.config, self.team = checkpoint, splits, config, team or Team()
+        self.model, self.device = checkpoint.model, checkpoint.model.device
+        self.style = style_named(config.style, checkpoint.tokenizer)
         self.notes: list[str] = []
+        self.dtype = usable_dtype(config.dtype, self.device, self.notes)
         self.training = self._encode("training", splits.train)
         self.validation = self._encode("validation", splits.validation)
-        self.optimizer = self._optimizer()
-        self.steps_per_epoch = math.ceil(len(self.training) / config.batch_size)
+        self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.optimizer = make_optimizer(self.model, config)
+        self.entries_a_step = config.batch_size * config.accumulate * self.team.size
+        self.steps_per_epoch = math.ceil(len(self.training) / self.entries_a_step)
         self.steps = min(self.steps_per_epoch * config.epochs, config.max_steps or sys.maxsize)
         self.every = config.eval_every or math.ceil(self.steps_per_epoch / 4)
-        self.order = torch.Generator().manual_seed(config.seed) if config.shuffle else None
-        self.step = 0
-        self.losses: list[tuple[float, int]] = []  # (sum, tokens) since the last validation
-        self.epoch_losses: list[tuple[float, int]] = []
-        self.began = time.monotonic()
+        self.progress = Progress()
+        self.model.recompute = config.gradient_checkpointing
+        if config.compile:
+            for layer in [module for module in self.model.modules() if isinstance(module, FeedForward)]:
+                layer.compile(dynamic=True)
 
     def run(self) -> Iterator[Event]:
-        """See `train`."""
-        yield Started(self.steps, self.notes)
-        yield self._evaluate()
-        losses: list[float] = []
-        early = None
-        while self.step < self.steps and not early:
-            yield from self._epoch()
-            yield (evaluated := self._evaluate())
-            losses.append(evaluated.validation_loss)
-            yield self._epoch_ended(losses)
-            early = _why_stop(losses, self.config)
-        if not early and self.steps < self.steps_per_epoch * self.config.epochs:
-            early = f"--max-steps {self.steps} reached in epoch {len(losses)} of {self.config.epochs}"
-        yield Stopped(early)
+        """Train to the end.
 
-    def _epoch(self) -> Iterator[Event]:
-        """The training entries once, validated on the way, but for the end."""
-        self.epoch_losses = []
-        for inputs, targets in self._batches(self.training, self.order):
-            yield self._step(inputs, targets)
-            if self.step == self.steps:
-                return
-            if self.step % self.every == 0 and self.step % self.steps_per_epoch:
+        Yields:
+            What happens, in order; a caller that saves the model does so at a `Milestone`.
+
+        Raises:
+            FinetuneError: If a loss is no number, or memory runs out.
+        """
+        with freed_memory_given_back([*self.model.blocks], self.device):
+            yield from self._run()
+
+    def _run(self) -> Iterator[Event]:
+        yield Started(self.steps, self.notes, self.progress.step)
+        if self.progress.step == 0:
+            yield self._evaluate()
+        early = self._why_stop()
+        while self.progress.step < self.steps and not early:
+            yield self._step()
+            if self._milestone_here():
                 yield self._evaluate()
+                yield from self._turned()
+                yield self._milestone()
+                early = self._why_stop()
+            elif self.progress.step % self.every == 0:
+                yield self._evaluate()
+                yield from self._turned()
+        if not early and self.steps < self.steps_per_epoch * self.config.epochs:
+            epoch = math.ceil(self.steps / self.steps_per_epoch)
+            early = f"--max-steps {self.steps} reached in epoch {epoch} of {self.config.epochs}"
+        yield Stopped(early)
 
     def _encode(self, name: str, entries: Sequence[Entry]) -> list[Example]:
         """Examples of the training or validation set, with what did not fit noted."""
-        length = self.checkpoint.model.config.context_length
-        encoded = encode_entries(entries, self.style, self.checkpoint.tokenizer, length)
+        context = self.model.config.context_length
+        length = min(self.config.max_length or context, context)
+        encoded = encode_entries(
+            entries,
+            self.style,
+            self.checkpoint.tokenizer,
+            max_length=length,
+            learn="answers" if self.config.mask_prompt else "all",
+            too_long=self.config.too_long,
+        )
+        if encoded.untrained == len(entries):
+            raise FinetuneError(f"none of the {len(entries)} {name} entries has an answer; there is nothing to learn")
         if not encoded.examples:
             raise FinetuneError(
                 f"none of the {len(entries)} {name} entries fits: every prompt fills the base's context "
                 f"of {length} tokens; take a base with a longer context"
             )
-        self.notes += _what_did_not_fit(name, encoded, len(entries), length)
+        self.notes += [*_what_did_not_fit(name, encoded, len(entries), length), *encoded.notes]
         return encoded.examples
 
-    def _batches(self, examples: Sequence[Example], order: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
-        return batches(
-            examples,
-            batch_size=self.config.batch_size,
-            pad=self.checkpoint.tokenizer.end_of_text,
-            mask_prompt=self.config.mask_prompt,
-            generator=order,
-        )
+    def _examples_of_step(self) -> list[list[Example]]:
+        """This process's passes of the next step: entries in file order, or shuffled anew each epoch."""
+        epoch, place = divmod(self.progress.step, self.steps_per_epoch)
+        order = list(range(len(self.training)))
+        if self.config.shuffle:
+            order = torch.randperm(
+                len(order), generator=torch.Generator().manual_seed(self.config.seed + epoch)
+            ).tolist()
+        whole = order[place * self.entries_a_step : (place + 1) * self.entries_a_step]
+        size, team = self.config.batch_size, self.team
+        starts = range(team.rank * size, len(whole), team.size * size)
+        return [[self.training[i] for i in whole[start : start + size]] for start in starts]
 
-    def _optimizer(self) -> torch.optim.AdamW:
-        """Loshchilov and Hutter 2019, arXiv:1711.05101. Norms and biases are the one-dimensional weights."""
-        weights = list(self.checkpoint.model.parameters())
-        decayed = [w for w in weights if self.config.decay_all or w.dim() > 1]
-        kept = [w for w in weights if not (self.config.decay_all or w.dim() > 1)]
-        groups = [
-            {"params": decayed, "weight_decay": self.config.weight_decay},
-            {"params": kept, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True)
-
-    def _step(self, inputs: Tensor, targets: Tensor) -> Stepped:
-        self.step += 1
-        self.checkpoint.model.train()
-        total, trained = self._loss(inputs, targets)
-        (total / trained).backward()  # type: ignore[no-untyped-call]
-        if self.config.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.checkpoint.model.parameters(), self.config.clip)
-        loss = total.item() / trained
-        if not math.isfinite(loss):
+    def _step(self) -> Stepped:
+        began = time.monotonic()
+        self.model.train()
+        if self.config.lora_dropout:
+            # What is dropped depends on the step and the process alone, so that a resumed run drops the same.
+            torch.manual_seed((self.config.seed * 1_000_003 + self.progress.step) * 4096 + self.team.rank)
+        loss, trained, real = self._gradient()
+        rate = learning_rate(self.config, self.progress.step + 1, self.steps)
+        norm = clip(gradients(self.weights), self.config.clip)
+        if not math.isfinite(loss) or not math.isfinite(norm):
             raise FinetuneError(
-                f"the loss became {loss} at step {self.step}; what was saved before stands; "
-                f"lower --learning-rate (it is {self.config.learning_rate:g}) or set --clip"
+                f"the {'gradient' if math.isfinite(loss) else 'loss'} became {norm if math.isfinite(loss) else loss} "
+                f"at step {self.progress.step + 1}; what was saved before stands; "
+                f"lower --learning-rate (it is {rate:g}) or set --clip"
             )
-        self.optimizer.step()
+        set_rate(self.optimizer, rate)
+        with enough_memory(self.config):
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        for sums in (self.losses, self.epoch_losses):
-            sums.append((total.item(), trained))
-        return Stepped(self.step, loss, int((inputs != self.checkpoint.tokenizer.end_of_text).sum()))
+        self._count(loss, trained)
+        seconds = time.monotonic() - began
+        self.progress.seconds += seconds
+        return Stepped(self.progress.step, loss, real, rate, norm, seconds)
 
-    def _loss(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, int]:
-        """Summed cross entropy over the trained targets, and their number.
+    def _gradient(self) -> tuple[float, int, int]:
+        """Backpropagate one step's batch; the mean loss, how many tokens were learnt, and how many read."""
+        share = self.config.lora_dropout == 0
+        passes = [make_batch(part, packing=self.config.packing, share=share) for part in self._examples_of_step()]
+        mine = [float(sum(batch.trained for batch in passes)), float(sum(batch.real for batch in passes))]
+        trained, real = self.team.sum(mine, self.device)
+        loss = 0.0
+        with enough_memory(self.config):
+            for batch in passes:
+                with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                    part = batch_loss(self.model, batch, 1 / trained)
+                part.backward()  # type: ignore[no-untyped-call]
+                loss += part.item()
+            self.team.sum_gradients(self.weights)
+        (loss,) = self.team.sum([loss], self.device)
+        return loss, int(trained), int(real)
 
-        The head, the widest layer of all, runs only where there is a target.
-        """
-        model = self.checkpoint.model
-        inputs, targets = inputs.to(model.device), targets.to(model.device)
-        trained = targets != IGNORED  # (B, T)
-        logits = model.head(model.hidden(inputs)[trained])  # (N, vocab)
-        return F.cross_entropy(logits, targets[trained], reduction="sum"), max(1, int(trained.sum()))
+    def _count(self, loss: float, trained: int) -> None:
+        now = self.progress
+        now.step += 1
+        now.since_validation = _plus(now.since_validation, loss, trained)
+        now.since_milestone = _plus(now.since_milestone, loss, trained)
 
     def _evaluate(self) -> Evaluated:
-        self.checkpoint.model.eval()
+        began = time.monotonic()
+        self.model.eval()
         by_length = sorted(self.validation, key=lambda e: len(e.tokens))  # like lengths together: less padding
-        with torch.no_grad():
-            sums = [(total.item(), n) for total, n in (self._loss(*b) for b in self._batches(by_length, None))]
-        train_loss = _mean(self.losses) if self.losses else None
-        self.losses = []
-        seconds = time.monotonic() - self.began
-        return Evaluated(self.step, self.step / self.steps_per_epoch, train_loss, _mean(sums), seconds)
+        size = self.config.batch_size
+        total, trained = 0.0, 0
+        starts = range(self.team.rank * size, len(by_length), self.team.size * size)
+        with torch.no_grad(), enough_memory(self.config):
+            for start in starts:
+                batch = make_batch(by_length[start : start + size], packing=self.config.packing)
+                with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                    total += batch_loss(self.model, batch).item()
+                trained += batch.trained
+        total, count = self.team.sum([total, float(trained)], self.device)
+        now = self.progress
+        train_loss = _mean(now.since_validation)
+        now.since_validation = (0.0, 0)
+        now.validations.append((now.step, train_loss, total / count))
+        now.seconds += time.monotonic() - began
+        return Evaluated(now.step, now.step / self.steps_per_epoch, train_loss, total / count, now.seconds)
 
-    def _epoch_ended(self, losses: list[float]) -> EpochEnded:
+    def _turned(self) -> Iterator[Turned]:
+        """The notice, once, when the validation loss has turned."""
+        losses = [loss for _, _, loss in self.progress.validations]
+        lowest = losses.index(min(losses))
+        if self.progress.turned or len(losses) - 1 - lowest < TURNED_AFTER:
+            return
+        self.progress.turned = True
+        yield Turned(self.progress.validations[lowest][0], losses[lowest], losses[-1])
+
+    def _milestone_here(self) -> bool:
+        step = self.progress.step
+        return step == self.steps or step % (self.config.save_every or self.steps_per_epoch) == 0
+
+    def _milestone(self) -> Milestone:
+        now = self.progress
+        train_loss = _mean(now.since_milestone)
+        assert train_loss is not None, "a milestone follows a step"
+        now.since_milestone = (0.0, 0)
+        now.milestones.append(loss := now.validations[-1][2])
+        epoch = math.ceil(now.step / self.steps_per_epoch)
         question = self.splits.validation[0]
-        return EpochEnded(
-            epoch=len(losses),
-            step=self.step,
-            train_loss=_mean(self.epoch_losses),
-            validation_loss=losses[-1],
+        return Milestone(
+            name=f"step-{now.step}" if self.config.save_every else f"epoch-{epoch}",
+            epoch=epoch,
+            step=now.step,
+            train_loss=train_loss,
+            validation_loss=loss,
             question=question,
-            answer=self._sample(question),
-            best=losses[-1] == min(losses),
+            answer=self._sample(question) if self.team.leads else "",
+            best=loss == min(now.milestones),
         )
 
     def _sample(self, question: Entry) -> str:
-        model, tokenizer = self.checkpoint.model, self.checkpoint.tokenizer
-        prompt = tokenizer.encode_template(self.style.pieces(question))
-        prompt, _ = fit_prompt(prompt, model.config.context_length, SAMPLE_TOKENS)
+        tokenizer = self.checkpoint.tokenizer
+        prompt = encode_prompt(question, self.style, tokenizer)
+        prompt, _ = fit_prompt(prompt, self.model.config.context_length, SAMPLE_TOKENS)
         ends = stop_tokens(self.style, tokenizer)
         sampling = Sampling(max_new_tokens=SAMPLE_TOKENS)
-        ((_, written),) = generate(model.eval(), [prompt], sampling, stop_tokens=ends, vocab_size=tokenizer.vocab_size)
+        ((_, written),) = generate(
+            self.model.eval(), [prompt], sampling, stop_tokens=ends, vocab_size=tokenizer.vocab_size
+        )
         return tokenizer.decode(written.tokens)
 
+    def _why_stop(self) -> str | None:
+        """The reason to stop after the milestones so far."""
+        losses = self.progress.milestones
+        if not losses or not self.config.patience or self.progress.step >= self.steps:
+            return None
+        since_best = len(losses) - 1 - losses.index(min(losses))
+        if since_best < self.config.patience:
+            return None
+        what = "checkpoints" if self.config.save_every else "epochs"
+        return f"validation loss has not fallen for {since_best} {what} (best {min(losses):.3f}, now {losses[-1]:.3f})"
 
-def _mean(sums: Sequence[tuple[float, int]]) -> float:
-    return sum(total for total, _ in sums) / sum(n for _, n in sums)
+
+def train(checkpoint: Checkpoint, splits: Splits, config: TrainConfig) -> Iterator[Event]:
+    """Fine-tune the checkpoint's model in place; see `Trainer`."""
+    return Trainer(checkpoint, splits, config).run()
+
+
+def _plus(sums: tuple[float, int], loss: float, trained: int) -> tuple[float, int]:
+    return sums[0] + loss * trained, sums[1] + trained
+
+
+def _mean(sums: tuple[float, int]) -> float | None:
+    return sums[0] / sums[1] if sums[1] else None
 
 
 def _what_did_not_fit(name: str, encoded: Encoded, entries: int, length: int) -> list[str]:
-    lines = []
-    if encoded.dropped:
-        lines.append(
-            f"{encoded.dropped} of {entries} {name} entries left out: their prompt alone fills the context of {length}"
-        )
-    if encoded.cut:
-        lines.append(f"{encoded.cut} of {entries} {name} answers cut at the context of {length} tokens")
-    return lines
-
-
-def _why_stop(losses: Sequence[float], config: TrainConfig) -> str | None:
-    """The reason to stop after these validation losses, one an epoch."""
-    since_best = len(losses) - 1 - losses.index(min(losses))
-    if not config.patience or since_best < config.patience or len(losses) == config.epochs:
-        return None
-    return f"validation loss has not fallen for {since_best} epochs (best {min(losses):.3f}, now {losses[-1]:.3f})"
+    lines = (
+        (encoded.untrained, "left out: they have no answer to learn"),
+        (encoded.dropped, f"left out: too long for {length} tokens"),
+        (encoded.cut, f"cut at {length} tokens"),
+    )
+    return [f"{count} of {entries} {name} entries {what}" for count, what in lines if count]

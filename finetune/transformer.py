@@ -1,14 +1,34 @@
-"""The decoder: GPT-2's architecture on PyTorch's scaled dot-product attention.
+"""The decoder: GPT-2, and the Llama-style models (Llama 2 and 3, Qwen2, 2.5 and 3), on PyTorch's attention.
 
-Radford et al. 2019, "Language Models are Unsupervised Multitask Learners": pre-norm blocks, learned
-positions, a head tied to the token embedding.
+Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; Touvron et al. 2023,
+arXiv:2307.09288; Yang et al. 2025, arXiv:2505.09388. All are pre-norm; `ModelConfig` says what differs.
 """
+
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from finetune.presets import ModelConfig
+from finetune.rotary import angles, frequencies, turn
+
+Angles = tuple[Tensor, Tensor]
+# Layer, queries (..., heads, head size), keys and values (..., kv heads, head size) to what the queries saw.
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+
+class Layout(Protocol):
+    """How the tokens of a pass lie, when they are not rows of one length: see `finetune.packing`."""
+
+    @property
+    def places(self) -> Tensor:
+        """Position of each token, (N,)."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attention of (N, heads, head size) queries to the keys and values they may see."""
 
 
 class KVCache:
@@ -19,21 +39,10 @@ class KVCache:
     """
 
     def __init__(
-        self,
-        config: ModelConfig,
-        batch_size: int,
-        length: int,
-        *,
-        device: torch.device | str,
-        dtype: torch.dtype,
+        self, config: ModelConfig, batch_size: int, length: int, *, device: torch.device | str, dtype: torch.dtype
     ):
         """Reserve room; nothing is held yet."""
-        shape = (
-            batch_size,
-            config.n_heads,
-            length,
-            config.width // config.n_heads,
-        )  # (B, heads, S, head size)
+        shape = (batch_size, config.kv_heads, length, config.head_width)  # (B, kv heads, S, head size)
         self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.n_layers)]
         self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.n_layers)]
         self.lengths = torch.zeros(batch_size, dtype=torch.long, device=device)
@@ -52,7 +61,7 @@ class KVCache:
         self.longest = int(self.lengths.max()) if len(rows) else 0
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Put (B, heads, T, head size) behind what each row holds; the layer's keys and values up to there."""
+        """Put (B, kv heads, T, head size) behind what each row holds; the layer's keys and values up to there."""
         new = keys.shape[2]
         reach = self.longest + new
         rows = torch.arange(keys.shape[0], device=keys.device)[:, None]  # (B, 1)
@@ -62,59 +71,133 @@ class KVCache:
         return self.keys[layer][:, :, :reach], self.values[layer][:, :, :reach]
 
 
+def causal(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention in (B, heads, T, head size), causal unless a mask (B, 1, T, S) says otherwise."""
+    grouped = q.shape[1] != k.shape[1]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped)
+
+
+def _rows(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Plain causal attention over rows of tokens, (B, T, heads, head size)."""
+    return causal(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
+
+
+def _cached(cache: KVCache, mask: Tensor | None) -> Attend:
+    """Attention of rows to what the cache holds of them and to themselves."""
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys, values = cache.write(layer, k.transpose(1, 2), v.transpose(1, 2))
+        return causal(q.transpose(1, 2), keys, values, mask).transpose(1, 2)
+
+    return attend
+
+
+class _Lookup(torch.autograd.Function):
+    """Rows of the token embedding.
+
+    The gradient is added into `weight.grad` row by row: that of a tied embedding is there already, from the
+    head, and autograd would make a second one as large, and a third to add them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(tokens)
+        ctx.weight = weight
+        return F.embedding(tokens, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None]:
+        (tokens,), (grad,), weight = ctx.saved_tensors, grads, ctx.weight
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        weight.grad.index_add_(0, tokens.flatten(), grad.flatten(0, -2).to(weight.dtype))
+        return None, None
+
+
+def _norm(config: ModelConfig, size: int) -> nn.Module:
+    return nn.RMSNorm(size, eps=config.norm_eps) if config.rotary else nn.LayerNorm(size, eps=config.norm_eps)
+
+
 class Attention(nn.Module):
-    """Causal multi-head self-attention."""
+    """Causal self-attention; heads may share keys and values (Ainslie et al. 2023, arXiv:2305.13245)."""
 
     def __init__(self, config: ModelConfig):
         """One projection makes queries, keys and values together."""
         super().__init__()
-        self.n_heads = config.n_heads
-        self.qkv = nn.Linear(config.width, 3 * config.width)
-        self.out = nn.Linear(config.width, config.width)
+        self.config = config
+        self.sizes = [heads * config.head_width for heads in (config.n_heads, config.kv_heads, config.kv_heads)]
+        self.qkv = nn.Linear(config.width, sum(self.sizes), bias=config.qkv_bias)
+        self.out = nn.Linear(self.sizes[0], config.width, bias=config.out_bias)
+        if config.qk_norm:
+            self.q_norm, self.k_norm = (_norm(config, config.head_width) for _ in "qk")
 
-    def forward(self, x: Tensor, cache: KVCache | None, layer: int, mask: Tensor | None) -> Tensor:
-        """(B, T, width) to (B, T, width); `mask` (B, 1, T, S) says which of the cache's S keys count."""
-        q, k, v = (
-            part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (B, heads, T, head size)
-            for part in self.qkv(x).chunk(3, dim=-1)
-        )
-        if cache is not None:
-            k, v = cache.write(layer, k, v)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
-        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return out
+    def forward(self, x: Tensor, layer: int, by: Angles | None, attend: Attend) -> Tensor:
+        """(..., width) to what each token saw, (..., heads x head size), before the projection `out`."""
+        size = self.config.head_width
+        q, k, v = (part.unflatten(-1, (-1, size)) for part in self.qkv(x).split(self.sizes, dim=-1))
+        if self.config.qk_norm:
+            kept = self.q_norm.weight.dtype  # under autocast more than the projection's own
+            q, k = self.q_norm(q.to(kept)), self.k_norm(k.to(kept))
+        if by is not None:
+            # Under autocast norms and angles are float32; attention would only round again, and later.
+            q, k = turn(q, by).to(v.dtype), turn(k, by).to(v.dtype)
+        return attend(layer, q, k, v).flatten(-2)
 
 
-class Block(nn.Module):
-    """Attention, then a feed-forward layer of four times the width, each on a normed copy."""
+class FeedForward(nn.Module):
+    """GPT-2's GELU layer, or the gated SiLU of the others (Shazeer 2020, arXiv:2002.05202)."""
 
     def __init__(self, config: ModelConfig):
         """See `ModelConfig`."""
         super().__init__()
-        self.norm1 = nn.LayerNorm(config.width, eps=config.norm_eps)
-        self.attention = Attention(config)
-        self.norm2 = nn.LayerNorm(config.width, eps=config.norm_eps)
-        self.up = nn.Linear(config.width, 4 * config.width)
-        self.down = nn.Linear(4 * config.width, config.width)
+        self.gated = config.rotary
+        if self.gated:
+            self.gate = nn.Linear(config.width, config.inner_width, bias=config.mlp_bias)
+        self.up = nn.Linear(config.width, config.inner_width, bias=config.mlp_bias)
+        self.down = nn.Linear(config.inner_width, config.width, bias=config.mlp_bias)
 
-    def forward(self, x: Tensor, cache: KVCache | None, layer: int, mask: Tensor | None) -> Tensor:
-        """(B, T, width) to (B, T, width)."""
-        x = x + self.attention(self.norm1(x), cache, layer, mask)
-        out: Tensor = x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) to (..., width)."""
+        inner = F.silu(self.gate(x)) * self.up(x) if self.gated else F.gelu(self.up(x), approximate="tanh")
+        out: Tensor = self.down(inner)
+        return out
+
+
+class Block(nn.Module):
+    """Attention, then a feed-forward layer, each on a normed copy."""
+
+    def __init__(self, config: ModelConfig, layer: int):
+        """See `ModelConfig`; `layer` is the block's number from 0."""
+        super().__init__()
+        self.layer = layer
+        self.norm1, self.norm2 = _norm(config, config.width), _norm(config, config.width)
+        self.attention = Attention(config)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x: Tensor, by: Angles | None, attend: Attend, wanted: tuple[Tensor, ...] | None) -> Tensor:
+        """(..., width) to the same, or to the (M, width) tokens that are wanted of it."""
+        mixed = self.attention(self.norm1(x), self.layer, by, attend)
+        if wanted is not None:
+            x, mixed = x[wanted], mixed[wanted]
+        x = x + self.attention.out(mixed)
+        out: Tensor = x + self.mlp(self.norm2(x))
         return out
 
 
 class Transformer(nn.Module):
-    """A GPT-2 language model."""
+    """A language model."""
 
     def __init__(self, config: ModelConfig):
         """Random weights as GPT-2 starts from: normal with deviation 0.02, residual outputs scaled down."""
         super().__init__()
         self.config = config
+        self.recompute = False  # keep only the input of each block for the backward pass, and run it again there
         self.tokens = nn.Embedding(config.vocab_size, config.width)
-        self.positions = nn.Embedding(config.context_length, config.width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
-        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.positions = None if config.rotary else nn.Embedding(config.context_length, config.width)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+        self.norm = _norm(config, config.width)
+        self.unembed = None if config.tied else nn.Linear(config.width, config.vocab_size, bias=False)
+        self._frequencies: Tensor | None = None
         self.apply(self._init)
         for name, weight in self.named_parameters():
             if name.endswith(("attention.out.weight", "down.weight")):
@@ -124,7 +207,7 @@ class Transformer(nn.Module):
     def _init(module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
     @property
@@ -137,37 +220,69 @@ class Transformer(nn.Module):
         """What the weights are kept in."""
         return self.tokens.weight.dtype
 
-    def hidden(self, tokens: Tensor, cache: KVCache | None = None, lengths: Tensor | None = None) -> Tensor:
+    @property
+    def head_weight(self) -> Tensor:
+        """(vocab_size, width): the token embedding, or the weight of an untied head."""
+        return self.tokens.weight if self.unembed is None else self.unembed.weight
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        cache: KVCache | None = None,
+        lengths: Tensor | None = None,
+        *,
+        layout: Layout | None = None,
+        wanted: tuple[Tensor, ...] | None = None,
+    ) -> Tensor:
         """The residual stream after the last norm.
 
         Args:
-            tokens: (B, T) ids; with a cache they continue what it holds, and it then holds them too.
+            tokens: (B, T) ids; with a cache they continue what it holds, and it then holds them too. With a
+                layout, (N,) ids.
             cache: Where keys and values of earlier tokens are.
             lengths: (B,) how many of the T tokens of each row are real, the rest being padding on the
                 right; all of them when not given. Only a cache needs to know.
+            layout: How the tokens lie when they are not rows.
+            wanted: Indices (rows and places, or the place in a layout) of the M tokens whose hidden state is
+                needed; the last block computes nothing else. All when not given.
 
         Returns:
-            (B, T, width). Rows of padding hold nothing of use.
+            (B, T, width), (N, width) or (M, width). Rows of padding hold nothing of use.
         """
-        places = torch.arange(tokens.shape[1], device=tokens.device)  # (T,)
-        mask = None
+        places = layout.places if layout else torch.arange(tokens.shape[1], device=tokens.device)  # (N,) or (T,)
+        attend: Attend = layout.attend if layout else _rows
         if cache is not None:
             places = cache.lengths[:, None] + places  # (B, T)
+            mask = None
             if cache.longest:  # with an empty cache plain causal attention does, and has the faster kernel
                 keys = torch.arange(cache.longest + tokens.shape[1], device=tokens.device)
                 mask = (keys <= places[..., None])[:, None]  # (B, 1, T, S)
-        # Padding may stand beyond the last position there is; what it holds is never read.
-        x = self.tokens(tokens) + self.positions(places.clamp(max=self.config.context_length - 1))
-        for layer, block in enumerate(self.blocks):
-            x = block(x, cache, layer, mask)
+            attend = _cached(cache, mask)
+        x, by = self._embed(tokens, places)
+        for block in self.blocks:
+            here = wanted if block is self.blocks[-1] else None
+            if self.recompute and torch.is_grad_enabled():
+                x = recomputed(block, x, by, attend, here, use_reentrant=False)
+            else:
+                x = block(x, by, attend, here)
         if cache is not None:
             cache.advance(torch.full_like(cache.lengths, tokens.shape[1]) if lengths is None else lengths)
         out: Tensor = self.norm(x)
         return out
 
+    def _embed(self, tokens: Tensor, places: Tensor) -> tuple[Tensor, Angles | None]:
+        """The residual stream before the first block, and by how much each position turns."""
+        x: Tensor = _Lookup.apply(tokens, self.tokens.weight)  # type: ignore[no-untyped-call]
+        if self.positions is not None:
+            # Padding may stand beyond the last position there is; what it holds is never read.
+            return x + self.positions(places.clamp(max=self.config.context_length - 1)), None
+        if self._frequencies is None:
+            self._frequencies = frequencies(self.config).to(tokens.device)
+        return x, angles(places, self._frequencies, x.dtype)
+
     def head(self, hidden: Tensor) -> Tensor:
-        """(..., width) to (..., vocab_size) logits, by the token embedding turned round."""
-        return F.linear(hidden, self.tokens.weight)
+        """(..., width) to (..., vocab_size) logits."""
+        return F.linear(hidden, self.head_weight)
 
     def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
         """(B, T) ids to (B, T, vocab_size) logits; see `hidden`."""

@@ -1,115 +1,99 @@
-"""Hugging Face weights and configuration of GPT-2 models, and our own: read, checked, written."""
+"""Published weights to our state dict and back, tensor by tensor, by the names that Hugging Face gives them."""
 
-import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from finetune.architectures import ADVICE, published
 from finetune.errors import FinetuneError
 from finetune.presets import ModelConfig
+from finetune.safetensors_stream import write_shards
 from finetune.transformer import Transformer
+from finetune.weight_files import read_tensors
 
-# Ours to theirs. GPT-2's linear layers are stored as (in, out), PyTorch's as (out, in).
-_TOP = {"tokens.weight": "wte.weight", "positions.weight": "wpe.weight", "norm": "ln_f"}
-_BLOCK = {
+_GPT2_BLOCK = {
     "norm1": "ln_1",
     "attention.qkv": "attn.c_attn",
     "attention.out": "attn.c_proj",
     "norm2": "ln_2",
-    "up": "mlp.c_fc",
-    "down": "mlp.c_proj",
+    "mlp.up": "mlp.c_fc",
+    "mlp.down": "mlp.c_proj",
 }
-_TURNED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
+_LLAMA_BLOCK = {
+    "norm1": "input_layernorm",
+    "attention.out": "self_attn.o_proj",
+    "attention.q_norm": "self_attn.q_norm",
+    "attention.k_norm": "self_attn.k_norm",
+    "norm2": "post_attention_layernorm",
+    "mlp.gate": "mlp.gate_proj",
+    "mlp.up": "mlp.up_proj",
+    "mlp.down": "mlp.down_proj",
+}
+_QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+_GPT2_TOP = {"tokens": "wte", "positions": "wpe", "norm": "ln_f"}
+_LLAMA_TOP = {"tokens": "embed_tokens", "norm": "norm"}
+_TURNED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # GPT-2 stores these as (in, out)
+# Causal masks of old files and of the book's, and rotary frequencies: made anew by whoever needs them.
+_IDLE = re.compile(r"(.*\.)?(attn\.(masked_)?bias|att\.mask|rotary_emb\.inv_freq)")
+_QUANTISED = re.compile(r".*(\.SCB|qweight|qzeros|\.scales|g_idx|absmax|quant_map|quant_state.*|weight_scale.*)")
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
-def hf_name(ours: str) -> str:
-    """What GPT-2's published weights call one of our tensors, without the `transformer.` prefix."""
-    if ours in _TOP:
-        return _TOP[ours]
-    if ours.startswith("blocks."):
-        _, number, module, kind = [*ours.split(".", 2)[:2], *ours.split(".", 2)[2].rsplit(".", 1)]
-        return f"h.{number}.{_BLOCK[module]}.{kind}"
-    module, kind = ours.rsplit(".", 1)
-    return f"{_TOP[module]}.{kind}"
+@dataclass(frozen=True)
+class Stored:
+    """Where a published tensor has its place in ours.
 
-
-def read_config(folder: Path) -> ModelConfig:
-    """The shape that a Hugging Face `config.json` describes.
-
-    Raises:
-        FinetuneError: If there is none, or it describes something other than a plain GPT-2.
+    Attributes:
+        name: What it is called in the file.
+        ours: Our tensor.
+        rows: Which of our tensor's rows it holds, all when None: Llama's q, k and v are one tensor here.
+        turned: Whether it is stored as (in, out).
     """
-    path = folder / "config.json"
-    try:
-        raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise FinetuneError(f"{folder} is no model folder: it holds no config.json") from None
-    except ValueError as error:
-        raise FinetuneError(f"{path} is not JSON: {error}") from None
-    if not isinstance(raw, dict):
-        raise FinetuneError(f"{path}: wanted an object, found {type(raw).__name__}")
-    if raw.get("model_type") != "gpt2":
-        found = raw.get("model_type") or raw.get("architectures") or "nothing"
-        raise FinetuneError(
-            f"{path}: wanted model_type gpt2, found {found}; serve other architectures behind an endpoint "
-            f"and name it as openai:MODEL@URL"
-        )
-    _refuse_variants(path, raw)
-    try:
-        return ModelConfig(
-            vocab_size=_size(raw, "vocab_size"),
-            context_length=_size(raw, "n_positions"),
-            width=_size(raw, "n_embd"),
-            n_layers=_size(raw, "n_layer"),
-            n_heads=_size(raw, "n_head"),
-            norm_eps=float(raw.get("layer_norm_epsilon", 1e-5)),
-        )
-    except (FinetuneError, TypeError, ValueError) as error:
-        raise FinetuneError(f"{path}: {error}") from None
+
+    name: str
+    ours: str
+    rows: tuple[int, int] | None = None
+    turned: bool = False
 
 
-def _size(raw: dict[str, Any], field: str) -> int:
-    value = raw.get(field)
-    if not isinstance(value, int) or value < 1:
-        raise FinetuneError(f"{field}: wanted a whole number from 1, found {'none' if value is None else repr(value)}")
-    return value
+def stored_tensors(config: ModelConfig) -> list[Stored]:
+    """Every tensor of a Hugging Face model of this shape, in our order."""
+    with torch.device("meta"):
+        names = list(Transformer(config).state_dict())
+    return [stored for name in names for stored in _stored(name, config)]
 
 
-def _refuse_variants(path: Path, raw: dict[str, Any]) -> None:
-    """Settings under which the same tensors mean another function."""
-    plain = {
-        "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
-        "n_inner": (None, 4 * raw.get("n_embd", 0)),
-        "scale_attn_weights": (True,),
-        "scale_attn_by_inverse_layer_idx": (False,),
-        "tie_word_embeddings": (True,),
-    }
-    for field, allowed in plain.items():
-        if field in raw and raw[field] not in allowed:
-            raise FinetuneError(f"{path}: {field} = {raw[field]!r} is not supported (wanted {allowed[0]!r})")
+def _stored(ours: str, config: ModelConfig) -> Iterator[Stored]:
+    module, kind = ours.rsplit(".", 1)
+    gpt2 = config.family == "gpt2"
+    match = re.fullmatch(r"blocks\.(\d+)\.(.+)", module)
+    if not match:
+        if module == "unembed":
+            yield Stored("lm_head.weight", ours)
+        elif gpt2:
+            yield Stored(f"transformer.{_GPT2_TOP[module]}.{kind}", ours)
+        else:
+            yield Stored(f"model.{_LLAMA_TOP[module]}.{kind}", ours)
+        return
+    number, inner = match.groups()
+    if gpt2:
+        name = f"transformer.h.{number}.{_GPT2_BLOCK[inner]}.{kind}"
+        yield Stored(name, ours, turned=name.endswith(_TURNED))
+    elif inner == "attention.qkv":
+        for part, rows in zip(_QKV, qkv_rows(config), strict=True):
+            yield Stored(f"model.layers.{number}.{part}.{kind}", ours, rows)
+    else:
+        yield Stored(f"model.layers.{number}.{_LLAMA_BLOCK[inner]}.{kind}", ours)
 
 
-def hf_config(config: ModelConfig, *, end_of_text: int) -> dict[str, Any]:
-    """What `config.json` says of our model."""
-    return {
-        "architectures": ["GPT2LMHeadModel"],
-        "model_type": "gpt2",
-        "activation_function": "gelu_new",
-        "vocab_size": config.vocab_size,
-        "n_positions": config.context_length,
-        "n_embd": config.width,
-        "n_layer": config.n_layers,
-        "n_head": config.n_heads,
-        "layer_norm_epsilon": config.norm_eps,
-        "tie_word_embeddings": True,
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
-    }
+def qkv_rows(config: ModelConfig) -> list[tuple[int, int]]:
+    """First row and the one after the last of queries, keys and values in our one projection."""
+    queries, keys = config.n_heads * config.head_width, config.kv_heads * config.head_width
+    return [(0, queries), (queries, queries + keys), (queries + keys, queries + 2 * keys)]
 
 
 def load_weights(
@@ -119,80 +103,132 @@ def load_weights(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Transformer:
-    """A model with the weights of `model.safetensors`, or of the shards its index lists.
+    """A model with the weights of a Hugging Face folder.
 
     Each tensor goes straight to its place, so that two copies of the model never exist.
 
     Raises:
-        FinetuneError: If the file is missing or damaged, or a tensor is missing or of another shape.
+        FinetuneError: If a file is missing or damaged, or its tensors are not those of such a model.
+    """
+    return fill(read_tensors(folder), config, str(folder), device=device, dtype=dtype)
+
+
+def fill(
+    tensors: Iterable[tuple[str, Tensor]],
+    config: ModelConfig,
+    source: str,
+    *,
+    device: str | torch.device,
+    dtype: torch.dtype,
+    places: Sequence[Stored] | None = None,
+) -> Transformer:
+    """A model made of published tensors, taken one by one.
+
+    Args:
+        tensors: Names and tensors. Masks and the like are passed over; a tied head may be there too.
+        config: The model's shape.
+        source: Where they come from, for messages.
+        device: Where the model is to be.
+        dtype: What its weights are to be kept in.
+        places: Which tensor is which of ours; as `stored_tensors` has it when None. Two tensors for one place
+            have to be equal.
+
+    Raises:
+        FinetuneError: If a tensor is missing, of another shape, or means something that ours does not compute.
     """
     with torch.device("meta"):
         model = Transformer(config)
-    wanted = {hf_name(name): (name, tensor.shape) for name, tensor in model.state_dict().items()}
-    state: dict[str, Tensor] = {}
-    for stored, tensor in _stored_tensors(folder):
-        name = stored.removeprefix("transformer.")
-        if name not in wanted:  # attention masks of old files, or the head, which is the embedding
-            continue
-        ours, shape = wanted[name]
-        turned = tensor.T if name.endswith(_TURNED) else tensor
-        if turned.shape != shape:
-            wanted_shape = _stored_shape(name, shape)
-            raise FinetuneError(f"{folder}: tensor {stored}: wanted shape {wanted_shape}, found {tuple(tensor.shape)}")
-        state[ours] = turned.to(device=device, dtype=dtype, memory_format=torch.contiguous_format).contiguous()
-    absent = [theirs for theirs, (ours, _) in wanted.items() if ours not in state]
-    if absent:
-        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        wanted_shape = _stored_shape(absent[0], wanted[absent[0]][1])
-        raise FinetuneError(f"{folder}: tensor {absent[0]}{more} is missing; wanted shape {wanted_shape}, found none")
+    state = {name: torch.empty(t.shape, device=device, dtype=dtype) for name, t in model.state_dict().items()}
+    places = [*stored_tensors(config), *_tied_head(config)] if places is None else places
+    wanted = {_plain(stored.name): stored for stored in places}
+    zeros = {_plain(stored.name) for stored in stored_tensors(published(config))} - set(wanted)
+    filled: set[tuple[str, tuple[int, int] | None]] = set()
+    for name, tensor in tensors:
+        stored = wanted.get(_plain(name))
+        if stored is not None:
+            key = (stored.ours, stored.rows)
+            _put(tensor, stored, state, f"{source}: tensor {name}", again=key in filled)
+            filled.add(key)
+        elif not (_IDLE.fullmatch(name) or (_plain(name) in zeros and not tensor.any())):
+            raise FinetuneError(f"{source}: tensor {name} {_why_not(name, config)}; {ADVICE}")
+    missing = [stored for stored in places if (stored.ours, stored.rows) not in filled]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        shape = _shape(_room(state, missing[0]), missing[0])
+        raise FinetuneError(f"{source}: tensor {missing[0].name}{more} is missing; wanted shape {shape}, found none")
     model.load_state_dict(state, assign=True)
     return model
 
 
-def _stored_shape(name: str, ours: torch.Size) -> tuple[int, ...]:
-    """The shape of a tensor as GPT-2's files have it."""
-    return tuple(reversed(ours)) if name.endswith(_TURNED) else tuple(ours)
+def _plain(name: str) -> str:
+    """Without the prefix that files of a model without its head lack."""
+    return name.removeprefix("transformer.").removeprefix("model.")
 
 
-def _stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Name and value of every tensor, one at a time."""
-    for path in _weight_files(folder):
-        try:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118  (not a mapping)
-                    yield name, file.get_tensor(name)
-        except SafetensorError as error:
-            raise FinetuneError(f"{path} is damaged ({error}); copy or download it again") from None
+def _tied_head(config: ModelConfig) -> list[Stored]:
+    """The head of a tied model, which some files hold a second time."""
+    return [Stored("lm_head.weight", "tokens.weight")] if config.tied else []
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.exists():
-        return [single]
-    if index.exists():
-        try:
-            names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise FinetuneError(f"{index} is damaged: wanted a weight_map of tensors to shards") from None
-        for name in names:
-            if not (folder / name).exists():
-                raise FinetuneError(f"{folder}: shard {name} is missing, its index lists it")
-        return [folder / name for name in names]
-    raise FinetuneError(f"{folder}: wanted model.safetensors, found none")
+def _put(tensor: Tensor, stored: Stored, state: dict[str, Tensor], what: str, *, again: bool) -> None:
+    """Copy a tensor to its place, or compare it with what is there already."""
+    room = _room(state, stored)
+    if tensor.dtype not in _FLOATS:
+        raise FinetuneError(f"{what}: wanted float32, bfloat16 or float16, found {_dtype(tensor)}; {ADVICE}")
+    found = tensor.T if stored.turned else tensor
+    if found.shape != room.shape:
+        raise FinetuneError(f"{what}: wanted shape {_shape(room, stored)}, found {tuple(tensor.shape)}")
+    if again:
+        if not torch.equal(room, found.to(room.device, room.dtype)):
+            raise FinetuneError(
+                f"{what} differs from the embedding or from its other copy; "
+                f"a head of its own wants tie_word_embeddings = false in config.json"
+            )
+        return
+    room.copy_(found)
+    if room.dtype == torch.float16 and found.dtype != torch.float16 and not room.isfinite().all():
+        raise FinetuneError(f"{what} holds numbers too large for float16; take bfloat16 or float32")
 
 
-def save_weights(path: Path, model: Transformer, *, dtype: torch.dtype = torch.float32) -> None:
-    """Write `model.safetensors` as transformers' GPT2LMHeadModel reads it."""
-    save_file(
-        {f"transformer.{name}": tensor for name, tensor in hf_state(model, dtype=dtype)},
-        path,
-        metadata={"format": "pt"},
-    )
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _why_not(name: str, config: ModelConfig) -> str:
+    if _QUANTISED.fullmatch(name):
+        return "belongs to quantised weights; wanted float32, bfloat16 or float16"
+    return f"has no place in a {config.family} language model of the shape that is described"
+
+
+def _room(state: dict[str, Tensor], stored: Stored) -> Tensor:
+    whole = state[stored.ours]
+    return whole if stored.rows is None else whole[slice(*stored.rows)]
+
+
+def _shape(room: Tensor, stored: Stored) -> tuple[int, ...]:
+    return tuple(room.T.shape if stored.turned else room.shape)
+
+
+def save_weights(folder: Path, model: Transformer, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write `model.safetensors`, in shards if it is large, under the names by which transformers reads it."""
+    write_shards(folder, hf_shapes(model.config), hf_state(model, dtype=dtype), dtype=dtype)
+
+
+def hf_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Published names and shapes, in the order of `hf_state`."""
+    whole = published(config)
+    with torch.device("meta"):
+        state = Transformer(whole).state_dict()
+    return {stored.name: _shape(_room(state, stored), stored) for stored in stored_tensors(whole)}
 
 
 def hf_state(model: Transformer, *, dtype: torch.dtype = torch.float32) -> Iterator[tuple[str, Tensor]]:
-    """GPT-2's published names and layout, tensor by tensor, on the CPU."""
-    for ours, tensor in model.state_dict().items():
-        name = hf_name(ours)
-        plain = tensor.detach().to(device="cpu", dtype=dtype)
-        yield name, (plain.T if name.endswith(_TURNED) else plain).contiguous()
+    """Published names and layout, tensor by tensor, on the CPU; zeros for biases that ours lacks."""
+    state = model.state_dict()
+    shapes = hf_shapes(model.config)
+    for stored in stored_tensors(published(model.config)):
+        if stored.ours in state:
+            plain = _room(state, stored).detach().to(device="cpu", dtype=dtype)
+            yield stored.name, (plain.T if stored.turned else plain).contiguous()
+        else:
+            yield stored.name, torch.zeros(shapes[stored.name], dtype=dtype)

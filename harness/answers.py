@@ -43,13 +43,20 @@ def read_answers(path: Path, *, data: DataSet | None = None, limit: int | None =
     if not raw:
         raise HarnessError(f"{path} holds no answers; wanted at least one")
     generator = _generator(raw, path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    digest = _fingerprint(path, raw)
     name = generator or path.stem
     slug = slug_of(name, digest)
     record = CheckpointRecord(name=name, slug=slug, reference=str(path), fingerprint=digest, visible=False)
     pairs = [*_pairs(raw, path, data)]
     answered = DataSet("answers", tuple(entry for entry, _ in pairs), limit)
     return Answers(record, data or answered, {entry.item_id: text for entry, text in pairs})
+
+
+def _fingerprint(path: Path, raw: Sequence[Entry]) -> str:
+    """Hash of the file; of the entries where they come from a folder or the hub."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return DataSet("answers", tuple(raw)).digest
 
 
 def _generator(raw: Sequence[Entry], path: Path) -> str | None:
@@ -101,7 +108,7 @@ def _split(entry: Entry, where: str) -> tuple[str, str | None]:
 def _as_asked(entry: Entry, expected: str) -> Entry:
     """The entry without the answer; its id was made without it too, so files of the same entries pair."""
     rest = {key: value for key, value in entry.meta.items() if key not in ("model_response", "generator")}
-    return Entry(item_id=entry.item_id, instruction=entry.instruction, input=entry.input, output=expected, meta=rest)
+    return entry.model_copy(update={"meta": rest}).with_output(expected)
 
 
 def record_answers(run: Run, answers: Answers, *, role: Role = "test") -> Evaluation:

@@ -14,6 +14,7 @@ from harness.records import CheckpointRecord
 if TYPE_CHECKING:
     import torch
 
+    from finetune.adapter import Fetch
     from finetune.checkpoint import Checkpoint, Training
 
 Scheme = Literal["path", "hf", "openai", "ollama"]
@@ -124,8 +125,28 @@ class Target:
     folder: Path | None = None
     training: "Training | None" = None
 
-    def load(self, *, device: str, dtype: str) -> "Checkpoint":
+    @property
+    def is_adapter(self) -> bool:
+        """Whether its files are adapters for another model."""
+        from finetune.adapter import is_adapter
+
+        return self.folder is not None and is_adapter(self.folder)
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where its tokenizer is: with an adapter's base where the adapter has none."""
+        from finetune.checkpoint import tokenizer_folder
+
+        assert self.folder is not None, "endpoints keep their tokenizers to themselves"
+        return tokenizer_folder(self.folder, fetch=_fetch_for(self.folder))
+
+    def load(self, *, device: str, dtype: str, fold: bool = False) -> "Checkpoint":
         """The model with its tokenizer, ready to answer.
+
+        Args:
+            device: `auto`, cpu, cuda or mps.
+            dtype: What the weights are kept in.
+            fold: Fold adapters into weights of the model's own, which may be trained.
 
         Raises:
             FinetuneError: If its files do not fit together.
@@ -135,7 +156,8 @@ class Target:
         from finetune.checkpoint import load_checkpoint
 
         assert self.folder is not None, "endpoints are not loaded"
-        return load_checkpoint(self.folder, device=pick_device(device), dtype=getattr(torch, dtype))
+        where, kind = pick_device(device), getattr(torch, dtype)
+        return load_checkpoint(self.folder, device=where, dtype=kind, fold=fold, fetch=_fetch_for(self.folder))
 
 
 def resolve(references: Iterable[str]) -> list[Target]:
@@ -160,7 +182,7 @@ def resolve(references: Iterable[str]) -> list[Target]:
 
 def _expanded(reference: Reference) -> Iterator[Reference]:
     folder = Path(reference.target)
-    if reference.scheme != "path" or not folder.is_dir() or (folder / "config.json").exists():
+    if reference.scheme != "path" or not folder.is_dir() or _holds_model(folder):
         yield reference
         return
     children = sorted((c for c in folder.iterdir() if _is_step(c)), key=_step)
@@ -171,10 +193,13 @@ def _expanded(reference: Reference) -> Iterator[Reference]:
         yield Reference(str(child), "path", str(child), alias=alias)
 
 
+def _holds_model(folder: Path) -> bool:
+    """Whether it is a model's folder or an adapter's."""
+    return any((folder / name).exists() for name in ("config.json", "adapter_config.json"))
+
+
 def _is_step(folder: Path) -> bool:
-    # An adapter's folder counts too, so that it is refused for what it is rather than not found.
-    held = any((folder / name).exists() for name in ("config.json", "adapter_config.json"))
-    return bool(_STEP_FOLDER.fullmatch(folder.name)) and held
+    return bool(_STEP_FOLDER.fullmatch(folder.name)) and _holds_model(folder)
 
 
 def _step(folder: Path) -> int:
@@ -183,37 +208,39 @@ def _step(folder: Path) -> int:
 
 
 def _local(reference: Reference) -> Target:
-    from finetune.checkpoint import fingerprint, read_training
+    from finetune.checkpoint import base_fingerprint, fingerprint, read_training
 
     folder = find_folder(reference)
     training = read_training(folder)
-    print_ = fingerprint(folder)
+    print_ = fingerprint(folder, fetch=_fetch_for(folder))
     record = CheckpointRecord(
         name=reference.name,
         slug=slug_of(reference.name, print_),
         reference=reference.text,
         fingerprint=print_,
         step=training.step if training else None,
-        base_fingerprint=training.base_fingerprint if training else None,
+        base_fingerprint=base_fingerprint(folder, fetch=_fetch_for(folder)),
         validation_curve=training.validation_curve if training else [],
     )
     return Target(reference, record, folder, training)
 
 
 def find_folder(reference: Reference) -> Path:
-    """The folder with a local checkpoint's files; a hub model is downloaded into the hub's cache.
+    """The folder with a local checkpoint's files, or the book's file; a hub model is downloaded into the hub's cache.
 
     Raises:
         HarnessError: If there is none, or it holds no model that this program runs.
     """
+    from finetune.book import SUFFIX
+
     folder = _download(reference) if reference.scheme == "hf" else Path(reference.target)
     if folder.is_file():
-        raise HarnessError(f"wanted a checkpoint folder, {folder} is a file")
+        if folder.suffix == SUFFIX:
+            return folder
+        raise HarnessError(f"wanted a checkpoint folder or the book's {SUFFIX}, {folder} is a file")
     if not folder.is_dir():
         raise _no_such_folder(reference)
-    if (folder / "adapter_config.json").exists():
-        raise HarnessError(f"{folder} is a PEFT adapter; merge it into its base first (peft: merge_and_unload)")
-    if not (folder / "config.json").exists():
+    if not _holds_model(folder):
         raise HarnessError(f"{folder} holds no config.json and no epoch-N or checkpoint-N folders: no checkpoint")
     return folder
 
@@ -227,6 +254,20 @@ def _no_such_folder(reference: Reference) -> HarnessError:
     return unknown_name("checkpoint", path.name if siblings else reference.target, known)
 
 
+def _fetch_for(adapter: Path) -> "Fetch":
+    """What downloads an adapter's base."""
+
+    def fetch(name: str, revision: str | None) -> Path:
+        try:
+            return _download(Reference(name, "hf", SHORT_NAMES.get(name, name), revision=revision))
+        except HarnessError as error:
+            raise HarnessError(
+                f"{adapter}: its base: {error}, and write that as base_model_name_or_path into its adapter_config.json"
+            ) from None
+
+    return fetch
+
+
 def _download(reference: Reference) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -237,6 +278,7 @@ def _download(reference: Reference) -> Path:
     )
 
     wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*.json"]
+    wanted += ["chat_template.jinja", "generation_config.json", "adapter_config.json", "adapter_model.*"]
     try:
         return Path(snapshot_download(reference.target, revision=reference.revision, allow_patterns=wanted))
     except RepositoryNotFoundError:

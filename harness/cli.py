@@ -14,11 +14,11 @@ from typer.exceptions import Abort, TyperException
 from benchmarks.presets import MMLU_SHOTS
 from harness import options
 from harness.errors import HarnessError
+from harness.finetune_command import finetune
 from harness.mistakes import in_words
 from harness.screen import Screen
 
 if TYPE_CHECKING:
-    from finetune.recipes import TrainConfig
     from harness.benchmark import BenchmarkSettings, Suite
     from harness.checkpoints import Target
     from harness.findings import Report
@@ -50,8 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:  # what Typer itself makes of Ctrl-C
-        again = "begins anew" if "finetune" in arguments[:1] else "goes on where it was"
-        print(f"stopped; the same command {again}", file=sys.stderr)
+        print("stopped; the same command goes on where it was", file=sys.stderr)
     return code if isinstance(code, int) else DONE
 
 
@@ -74,54 +73,7 @@ def demo(
     return DONE
 
 
-@app.command()
-def finetune(
-    base: Annotated[str, typer.Option(help="Model folder, hub name, or gpt2, gpt2-medium, gpt2-large, gpt2-xl.")],
-    data: Annotated[Path, typer.Option(help="JSON or JSONL of instruction, input, output.")],
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoints.")],
-    val: Annotated[Path | None, typer.Option(help="Validation entries; switches the splitting off.")] = None,
-    test: Annotated[Path | None, typer.Option(help="Test entries; switches the splitting off.")] = None,
-    recipe: Annotated[str, typer.Option(help="Starting values of the flags below: default or book.")] = "default",
-    style: Annotated[str | None, typer.Option(help="Prompt style: alpaca or phi3.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training entries.")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Steps at most, in all.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Entries a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="Of AdamW.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Of AdamW.")] = None,
-    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
-    mask_prompt: Annotated[bool | None, typer.Option(help="Learn the answers only.", show_default=False)] = None,
-    shuffle: Annotated[bool | None, typer.Option(help="Split at random, or by file order.", show_default=False)] = None,
-    eval_every: Annotated[int | None, typer.Option(help="Steps between validations.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Epochs without a fall before stopping; 0: never.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the split and the order of entries.")] = None,
-    device: options.Device = "auto",
-    overwrite: Annotated[bool, typer.Option(help="Replace what is in the folder.")] = False,
-    quiet: options.Quiet = False,
-    config: options.Config = None,
-) -> int:
-    """Fine-tune a model to follow instructions; a checkpoint an epoch."""
-    from harness.tuning import tune
-
-    given = {name: value for name, value in locals().items() if value is not None}
-    tune(
-        base=base,
-        data=data,
-        out=out,
-        config=_train_config(recipe, given),
-        screen=Screen(quiet=quiet),
-        validation=val,
-        test=test,
-        device=device,
-        overwrite=overwrite,
-    )
-    return DONE
-
-
-def _train_config(recipe: str, given: dict[str, Any]) -> "TrainConfig":
-    from finetune.recipes import TrainConfig, recipe_named
-
-    flags = {name: given[name] for name in TrainConfig.model_fields if name in given}
-    return TrainConfig(**{**recipe_named(recipe), **flags})
+app.command()(finetune)
 
 
 @app.command()
@@ -397,18 +349,15 @@ def export(
     out: Annotated[Path, typer.Argument(metavar="PATH", help="Folder (hf) or file (gguf) to write.")],
     to: Annotated[Literal["hf", "gguf"], typer.Option(help="What to write.")],
     style: options.Style = None,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16; gguf also q8_0.")] = "float32",
     overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Write a checkpoint for transformers (hf) or for llama.cpp and Ollama (gguf, float32)."""
-    from finetune.export import export_gguf, export_hf
-    from finetune.styles import style_named
-    from harness.checkpoints import resolve
-    from harness.stages import one_target
+    """Write a checkpoint for transformers (hf), or for llama.cpp and Ollama (gguf: prints its Modelfile)."""
+    from harness.exporting import export_to_gguf, export_to_hf
 
-    loaded = one_target(resolve([checkpoint]), "export").load(device="cpu", dtype="float32")
-    named = style or loaded.style
-    template = style_named(named).chat_template if named else None
-    (export_hf if to == "hf" else export_gguf)(loaded, out, chat_template=template, overwrite=overwrite)
-    Screen(quiet=quiet).show(f"{out}: written")
+    screen = Screen(quiet=quiet)
+    (export_to_hf if to == "hf" else export_to_gguf)(
+        checkpoint, out, screen, style=style, dtype=dtype, overwrite=overwrite
+    )
     return DONE

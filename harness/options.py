@@ -92,7 +92,13 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", help="YAML file of flags; a flag given here wins.", is_eager=True, callback=read_config),
 ]
-Style = Annotated[str | None, typer.Option(help="Prompt style: alpaca or phi3. Default: the checkpoint's own.")]
+Style = Annotated[
+    str | None,
+    typer.Option(
+        help="Prompt style: alpaca, phi3, chatml, llama3, or chat (the checkpoint's chat template). "
+        "Default: the one it was trained in, else its chat template."
+    ),
+]
 System = Annotated[str | None, typer.Option(help="System message, for endpoints.")]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Tokens an answer may have.")]
 Temperature = Annotated[float, typer.Option(min=0, help="0 takes the likeliest answer.")]

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from finetune.instructions import DataSet, Entry, write_entries
-from finetune.styles import Style, style_named
+from finetune.styles import CHAT, Style, style_named, text_of
 from harness.checkpoints import Target
 from harness.errors import HarnessError
 from harness.records import JSON, Evaluation, Response, Role
@@ -16,6 +17,7 @@ from harness.store import Run, Writer, record_key
 
 if TYPE_CHECKING:
     from finetune.generate import Sampling
+    from finetune.tokenizer import Tokenizer
 
 PROMPTS_CUT = "prompts too long to leave room for an answer, their beginning left out"
 Progress = Callable[[int, int], None]  # answers there, answers wanted
@@ -25,7 +27,7 @@ class AnswerSettings(BaseModel):
     """How checkpoints are asked. Every field is a flag.
 
     Attributes:
-        style: Prompt style; the checkpoint's own when None, else `alpaca`.
+        style: Prompt style; the checkpoint's own when None, else its chat template, else `alpaca`.
         system: System message, for endpoints.
         max_new_tokens: Tokens an answer may have.
         temperature: 0 for the likeliest answer.
@@ -72,7 +74,7 @@ def style_of(target: Target, settings: AnswerSettings) -> Style | None:
     """The prompt style a checkpoint is asked in; None for an endpoint, which has its own.
 
     Raises:
-        FinetuneError: If there is no style of that name.
+        FinetuneError: If there is no style of that name, or the checkpoint has no chat template where one is wanted.
         HarnessError: If a setting has no meaning for this checkpoint.
     """
     if target.folder is None:
@@ -85,8 +87,25 @@ def style_of(target: Target, settings: AnswerSettings) -> Style | None:
         return None
     if settings.system:
         raise HarnessError(f"--system: the prompt style of {target.record.name} has no place for a system message")
-    own = target.training.style if target.training else None
-    return style_named(settings.style or own or "alpaca")
+    name = settings.style or _own_style(target.tokenizer_folder, target) or "alpaca"
+    return style_named(name, _tokenizer(target.tokenizer_folder) if name == CHAT else None)
+
+
+def _own_style(folder: Path, target: Target) -> str | None:
+    """The style a checkpoint was trained in, as far as that is known."""
+    from finetune.tokenizer_config import read_tokenizer_config
+
+    if target.training:
+        return target.training.style
+    return CHAT if read_tokenizer_config(folder).chat_template else None
+
+
+def _tokenizer(folder: Path) -> "Tokenizer | None":
+    """A checkpoint's tokenizer without its model; None when it has no file of its own, and so no chat template."""
+    from finetune.tokenizer import Tokenizer
+
+    path = folder / "tokenizer.json"
+    return Tokenizer.from_file(path) if path.exists() else None
 
 
 def respond(
@@ -140,7 +159,7 @@ def respond(
 
 def _style_settings(target: Target, style: Style | None) -> dict[str, JSON]:
     """The style, and whether it is the one the checkpoint was trained in, so that styles may differ."""
-    trained = target.training.style if target.training else None
+    trained = target.training.style if target.training else CHAT
     return {"style": style.name if style else None, "own_style": style is None or style.name == trained}
 
 
@@ -167,7 +186,7 @@ def leaked_items(target: Target, entries: Iterable[Entry]) -> list[str]:
 
 def _asked(target: Target, data: DataSet, settings: AnswerSettings, style: Style | None) -> Iterator[Asked]:
     for entry in data.evaluated:
-        prompt = style.prompt(entry) if style else entry.question
+        prompt = text_of(style.prompt(entry)) if style else entry.question
         for sample in range(settings.samples):
             key = record_key(
                 checkpoint=target.record.fingerprint,
@@ -242,16 +261,14 @@ def _ask(target: Target, todo: Sequence[Asked], settings: AnswerSettings, style:
 def _ask_local(target: Target, todo: Sequence[Asked], settings: AnswerSettings, style: Style, keeper: _Keeper) -> None:
     import time
 
-    from finetune.batches import stop_tokens
+    from finetune.examples import encode_prompt, stop_tokens
     from finetune.generate import fit_prompt, generate
 
     checkpoint = target.load(device=settings.device, dtype=settings.dtype)
     tokenizer, length = checkpoint.tokenizer, checkpoint.model.config.context_length
     prompts, cut = [], []
     for one in todo:
-        tokens, was_cut = fit_prompt(
-            tokenizer.encode_template(style.pieces(one.entry)), length, settings.max_new_tokens
-        )
+        tokens, was_cut = fit_prompt(encode_prompt(one.entry, style, tokenizer), length, settings.max_new_tokens)
         prompts.append(tokens)
         cut.append(was_cut)
     answers = generate(

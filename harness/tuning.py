@@ -1,7 +1,7 @@
 """The `finetune` stage: from files and flags to a folder of checkpoints, shown as it goes."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,55 +9,76 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from finetune.instructions import DataSet, complaints
 from finetune.splits import Splits, make_splits
-from harness.checkpoints import Target, resolve
+from harness.checkpoints import pick_device, resolve
+from harness.errors import HarnessError
 from harness.screen import Screen
 from harness.stages import one_target
 
 if TYPE_CHECKING:
     from finetune.folder import State
     from finetune.recipes import TrainConfig
+    from finetune.trackers import Tracker
     from finetune.train import Event
 
 
 def tune(
     *,
     base: str,
-    data: Path,
+    data: str | Path,
     out: Path,
     config: "TrainConfig",
     screen: Screen,
-    validation: Path | None = None,
-    test: Path | None = None,
+    validation: str | Path | None = None,
+    test: str | Path | None = None,
+    merge: bool = False,
+    log: Sequence[str] = (),
     device: str = "auto",
     overwrite: bool = False,
 ) -> "State":
     """Fine-tune `base` on `data` into `out`; nothing is done when the same was done before.
 
+    Under `torchrun` every process calls this; the leading one talks and writes.
+
     Raises:
         FinetuneError: If a file, a setting or the base cannot be used, or `out` holds something else.
         HarnessError: If the base cannot be found.
     """
-    from finetune.folder import State, already_done, read_state
-    from finetune.styles import style_named
+    from finetune.folder import State, already_done, fine_tune, read_state
+    from finetune.parallel import local_device, working_together
+    from finetune.styles import check_style
+    from finetune.trackers import open_trackers
 
-    style_named(config.style)
+    check_style(config.style)
     splits = make_splits(data, validation=validation, test=test, shuffle=config.shuffle, seed=config.seed)
     target = one_target(resolve([base]), "--base")
-    state = State(
-        settings=config,
-        data=_digest(splits),
-        base=target.reference.text,
-        base_fingerprint=target.record.fingerprint,
-    )
-    for line in complaints([*splits.train, *splits.test, *splits.validation]):
-        screen.say(line)
-    _warn_of_overlap(splits, screen)
-    if already_done(out, state, overwrite=overwrite):
-        screen.say(f"{out}: this fine-tuning is finished; nothing to do")
-        return read_state(out) or state
-    sizes = f"{len(splits.train)} training, {len(splits.test)} test, {len(splits.validation)} validation entries"
-    screen.say(f"{target.record.name}: {sizes}")
-    _train(target, splits, state, out, device, screen)
+    if config.lora_rank is not None and target.is_adapter:
+        raise HarnessError(
+            f"--lora-rank wants a whole model as --base, {base} is an adapter; "
+            f"`ift-eval export {base} FOLDER --to hf` merges it into its base, then give that folder"
+        )
+    where = local_device(pick_device(device))
+    with working_together(where) as team:
+        screen = screen if team.leads else Screen(quiet=True)
+        state = State(
+            settings=config,
+            data=_digest(splits),
+            base=target.reference.text,
+            base_fingerprint=target.record.fingerprint,
+            processes=team.size,
+        )
+        _tell_of_data(splits, screen)
+        if team.agree(team.leads and already_done(out, state, overwrite=overwrite)):
+            screen.say(f"{out}: this fine-tuning is finished; nothing to do")
+            state = read_state(out) or state
+        else:
+            sizes = f"{len(splits.train)} training, {len(splits.test)} test, {len(splits.validation)} validation"
+            screen.say(f"{target.record.name}: {sizes} entries")
+            trackers = open_trackers(log if team.leads else [], out, config.model_dump())
+            checkpoint = target.load(device=str(where), dtype="float32", fold=True)
+            events = fine_tune(checkpoint, splits, state, out, team=team, overwrite=overwrite)
+            _show(events, trackers, screen)
+            early = f"early stop: {state.stopped}" if state.stopped else "all epochs done"
+            screen.say(f"{out}: best is {state.best} ({early})")
     return state
 
 
@@ -67,51 +88,70 @@ def _digest(splits: Splits) -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
 
-def _warn_of_overlap(splits: Splits, screen: Screen) -> None:
-    """The book's split by file order puts repeated questions on both sides; so may a user's own files."""
+def _tell_of_data(splits: Splits, screen: Screen) -> None:
+    """What a careful reader would notice.
+
+    The book's split by file order puts repeated questions on both sides; so may a user's own files.
+    """
+    for line in complaints([*splits.train, *splits.test, *splits.validation]):
+        screen.say(line)
     trained = {e.prompt_hash for e in splits.train}
     for name, entries in (("test", splits.test), ("validation", splits.validation)):
         if n := sum(e.prompt_hash in trained for e in entries):
             screen.warn(f"{n} of {len(entries)} {name} entries are among the training entries too")
 
 
-def _train(target: Target, splits: Splits, state: "State", out: Path, device: str, screen: Screen) -> None:
-    from finetune.folder import fine_tune
-
-    checkpoint = target.load(device=device, dtype="float32")
+def _show(events: "Iterator[Event]", trackers: "Sequence[Tracker]", screen: Screen) -> None:
+    """Run a training to its end: a bar, lines, numbers for the trackers."""
     columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=screen.err, disable=screen.still, transient=True) as bar:
-        for line in _follow(fine_tune(checkpoint, splits, state, out), bar, screen):
-            screen.say(line)
-    screen.say(
-        f"{out}: best is {state.best} ({'early stop: ' + state.stopped if state.stopped else 'all epochs done'})"
-    )
+    try:
+        with Progress(*columns, TimeRemainingColumn(), console=screen.err, disable=screen.still, transient=True) as bar:
+            for line in _follow(_tracked(events, trackers), bar, screen):
+                screen.say(line)
+    finally:
+        for tracker in trackers:
+            tracker.close()
+
+
+def _tracked(events: "Iterator[Event]", trackers: "Sequence[Tracker]") -> "Iterator[Event]":
+    from finetune.trackers import values_of
+
+    for event in events:
+        if trackers and (told := values_of(event)):
+            for tracker in trackers:
+                tracker.log(*told)
+        yield event
 
 
 def _follow(events: "Iterator[Event]", bar: Progress, screen: Screen) -> Iterator[str]:
     """Advance the bar, warn of what did not fit; yield what is worth a line."""
-    import time
-
-    from finetune.train import EpochEnded, Evaluated, Started, Stepped
+    from finetune.train import Evaluated, Milestone, Started, Stepped, Turned
 
     task = bar.add_task("fine-tuning", total=None, rate="")
-    tokens, began = 0, time.monotonic()
+    tokens, seconds = 0, 0.0
     for event in events:
         match event:
             case Started():
-                bar.update(task, total=event.steps)
+                bar.update(task, total=event.steps, completed=event.done)
+                if event.done:
+                    yield f"going on after step {event.done} of {event.steps}"
                 for note in event.notes:
                     screen.warn(note)
             case Stepped():
-                tokens += event.tokens
-                rate = f"loss {event.loss:.2f} · {tokens / (time.monotonic() - began):,.0f} tokens/s"
+                tokens, seconds = tokens + event.tokens, seconds + event.seconds
+                rate = f"loss {event.loss:.2f} · {tokens / seconds:,.0f} tokens/s"
                 bar.update(task, completed=event.step, rate=rate)
             case Evaluated():
                 trained = "" if event.train_loss is None else f"training loss {event.train_loss:.3f}, "
                 losses = f"{trained}validation loss {event.validation_loss:.3f}"
                 yield f"step {event.step:>5}  epoch {event.epoch:4.2f}  {losses}"
-            case EpochEnded():
+            case Turned():
+                yield (
+                    f"overfitting: validation loss turned at step {event.step} "
+                    f"({event.validation_loss:.3f} there, {event.now:.3f} now)"
+                )
+            case Milestone():
                 asked, answered = (" ".join(text.split())[:60] for text in (event.question.question, event.answer))
-                yield f'epoch {event.epoch} answers "{asked}": "{answered}"'
+                yield f'{event.name} answers "{asked}": "{answered}"'
             case _:
                 pass

@@ -7,9 +7,12 @@ from pathlib import Path
 
 
 @contextmanager
-def llama_server(gguf: Path, *, context: int = 2048, parallel: int = 4) -> Iterator[str]:
-    """Serve a GGUF file as the model `tiny`; yields the address that ends in /v1."""
-    from xllamacpp import CommonParams, Server
+def llama_server(gguf: Path, *, context: int = 2048, parallel: int = 4, exact: bool = False) -> Iterator[str]:
+    """Serve a GGUF file as the model `tiny`; yields the address that ends in /v1.
+
+    `exact` keeps keys and values, and what is done with them, in float32; llama.cpp's usual is float16.
+    """
+    from xllamacpp import CommonParams, Server, ggml_type, llama_flash_attn_type
 
     params = CommonParams()
     params.model.path = str(gguf)
@@ -22,6 +25,9 @@ def llama_server(gguf: Path, *, context: int = 2048, parallel: int = 4) -> Itera
     params.model_alias = {"tiny"}
     params.offline = True
     params.warmup = False
+    if exact:
+        params.cache_type_k = params.cache_type_v = ggml_type.GGML_TYPE_F32
+        params.flash_attn_type = llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     server = Server(params)
     try:
         yield f"http://127.0.0.1:{params.port}/v1"

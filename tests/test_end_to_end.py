@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from finetune.checkpoint import Checkpoint, load_checkpoint
-from finetune.export import export_gguf
+from finetune.gguf import export_gguf
 from finetune.styles import STYLES
 from finetune.transformer import Transformer
 from tests.conftest import ROOT
@@ -89,7 +89,7 @@ def test_demo_again_redoes_nothing(demo: tuple[Path, str]) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The embedded base model behind llama.cpp's own server."""
     gguf = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    export_gguf(with_longer_context(load_checkpoint(BASE)), gguf, chat_template=STYLES["alpaca"].chat_template)
+    export_gguf(with_longer_context(load_checkpoint(BASE)), gguf, style=STYLES["alpaca"])
     with llama_server(gguf, context=2048) as address:
         yield address
 

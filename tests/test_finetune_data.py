@@ -16,7 +16,7 @@ from finetune.data.reading import documents
 from finetune.data.tasks import sort, spelling, yes_no
 from finetune.data.world import article, categories, regular_plural, things, where
 from finetune.instructions import read_entries
-from finetune.styles import STYLES
+from finetune.styles import STYLES, text_of
 
 BASE = PATH.with_name("base")
 
@@ -202,11 +202,10 @@ def test_base_is_small_and_knows_the_words_of_the_template_it_never_read() -> No
     from finetune.checkpoint import load_checkpoint
 
     base = load_checkpoint(BASE)
-    longest = max(
-        len(base.tokenizer.encode(STYLES["alpaca"].prompt(entry) + entry.output)) for entry in read_entries(PATH)
-    )
+    texts = [text_of(STYLES["alpaca"].prompt(entry)) + entry.output for entry in read_entries(PATH)]
+    longest = max(len(base.tokenizer.encode(text)) for text in texts)
     assert longest < 100 < base.model.config.context_length
-    text = STYLES["alpaca"].prompt(read_entries(PATH)[0])
+    text = text_of(STYLES["alpaca"].prompt(read_entries(PATH)[0]))
     assert base.tokenizer.decode(base.tokenizer.encode(text)) == text
 
 

@@ -1,74 +1,212 @@
-"""What other programs make of an exported checkpoint."""
+"""What transformers makes of an exported checkpoint."""
 
 import json
-import urllib.request
+import resource
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
-from finetune.checkpoint import Checkpoint, Training, save_checkpoint
+from finetune.checkpoint import Checkpoint, Training, load_checkpoint, save_checkpoint
 from finetune.errors import FinetuneError
-from finetune.export import export_gguf, export_hf
-from finetune.generate import Sampling, generate
-from finetune.styles import STYLES
-from finetune.tokenizer import Tokenizer
-from tests.llama_server import llama_server
+from finetune.examples import encode_prompt
+from finetune.export import export_hf, stored_dtype
+from finetune.instructions import Entry
+from finetune.lora import LoraConfig, attach, merged
+from finetune.safetensors_stream import write_shards
+from finetune.segments import text_of
+from finetune.styles import STYLES, style_named
+from tests.chat_tokenizers import LLAMA3, make
+from tests.small_models import SHAPES, small
 
-PROMPTS = ["The capital of France is", "naïve 🎉 日本語 don't\n\n ", "### Instruction:\nName"]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+PROMPTS = ["The capital of France is", "naïve 🎉 日本語 don't\n\n ", "### Instruction:\nName", "e\u0301 12345  x"]
+ENTRY = Entry(item_id="1", instruction="Name the fox.", output="")
+ASKED = [{"role": "user", "content": "Name the fox."}]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_transformers_gives_the_same_logits_tokens_and_prompt(tiny: Checkpoint, tmp_path: Path) -> None:
-    style = STYLES["alpaca"]
-    export_hf(tiny, tmp_path / "hf", chat_template=style.chat_template)
-    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "hf").eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
+def reference(folder: Path, **options: Any) -> tuple[Any, Any]:
+    """The model and the tokenizer as transformers loads them; no tensor is missing or left over."""
+    loaded, info = transformers.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    return loaded.eval(), transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def check(checkpoint: Checkpoint, folder: Path, *, apart: float = 1e-4) -> None:
+    """Same ids; logits not further `apart`."""
+    model, tokenizer = reference(folder, dtype=torch.float32)
+    start = checkpoint.tokenizer.start_of_text
     for text in PROMPTS:
-        ids = tiny.tokenizer.encode(text)
+        ids = ([] if start is None else [start]) + checkpoint.tokenizer.encode(text)
         assert tokenizer(text)["input_ids"] == ids
         with torch.no_grad():
-            assert torch.allclose(model(torch.tensor([ids])).logits, tiny.model(torch.tensor([ids])), atol=1e-4)
-    asked = [{"role": "user", "content": "Name it."}]
-    prompt = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-    assert prompt.endswith("### Instruction:\nName it.\n\n### Response:\n")
+            theirs, ours = model(torch.tensor([ids])).logits, checkpoint.model(torch.tensor([ids]))
+        assert (theirs - ours).abs().max() < apart * max(1.0, float(ours.abs().max()))
 
 
-def test_llama_cpp_writes_the_same_greedy_text(tiny: Checkpoint, tmp_path: Path) -> None:
-    export_gguf(tiny, tmp_path / "tiny.gguf", chat_template=STYLES["alpaca"].chat_template)
-    ids = [tiny.tokenizer.encode(text) for text in PROMPTS]
-    stops = frozenset({tiny.tokenizer.end_of_text})
-    ours = dict(generate(tiny.model, ids, Sampling(max_new_tokens=24), stop_tokens=stops))
-    with llama_server(tmp_path / "tiny.gguf") as address:
-        for index, text in enumerate(PROMPTS):
-            assert ask(address.removesuffix("/v1") + "/tokenize", content=text)["tokens"] == ids[index]
-            answer = ask(f"{address}/completions", prompt=text, max_tokens=24, temperature=0)
-            assert answer["choices"][0]["text"] == tiny.tokenizer.decode(ours[index].tokens)
+@pytest.mark.parametrize("name", SHAPES)
+def test_transformers_gives_the_same_logits_and_ids(name: str, tmp_path: Path) -> None:
+    checkpoint = small(name)
+    export_hf(checkpoint, tmp_path / "hf")
+    check(checkpoint, tmp_path / "hf")
 
 
-def ask(url: str, **body: Any) -> Any:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as reply:
-        return json.load(reply)
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("gpt2", {"tied": False}),
+        ("gpt2", {"tied": False, "qkv_bias": False}),
+        ("llama3", {"qkv_bias": True, "out_bias": True, "mlp_bias": True}),
+        ("llama3", {"rope_scaling": None, "tied": True, "norm_eps": 1e-2}),
+        ("qwen3", {"head_size": 16, "tied": True}),
+    ],
+)
+def test_every_part_of_a_shape_is_told(name: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    checkpoint = small(name, **changes)
+    export_hf(checkpoint, tmp_path / "hf")
+    check(checkpoint, tmp_path / "hf")
 
 
-def test_what_is_there_is_not_overwritten_unasked(tiny: Checkpoint, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dtype", "kept", "apart"), [("bfloat16", torch.bfloat16, 0.1), ("f16", torch.float16, 0.01)])
+def test_smaller_types_are_near_and_known(dtype: str, kept: torch.dtype, apart: float, tmp_path: Path) -> None:
+    checkpoint = small("llama3")
+    export_hf(checkpoint, tmp_path / "hf", dtype=dtype)
+    check(checkpoint, tmp_path / "hf", apart=apart)
+    assert reference(tmp_path / "hf")[0].dtype == kept
+    assert getattr(torch, stored_dtype(tmp_path / "hf")) == kept
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_large_models_are_cut_into_shards(size: int, tmp_path: Path) -> None:
+    checkpoint = small("llama3")
+    export_hf(checkpoint, tmp_path / "hf", max_shard_size=size)
+    check(checkpoint, tmp_path / "hf")
+    index = json.loads((tmp_path / "hf" / "model.safetensors.index.json").read_text("utf-8"))
+    files = sorted((tmp_path / "hf").glob("model-*.safetensors"))
+    assert [file.name for file in files] == sorted(set(index["weight_map"].values()))
+    assert index["metadata"]["total_size"] == 4 * sum(w.numel() for w in checkpoint.model.parameters())
+    assert len(files) == (len(index["weight_map"]) if size == 1 else 6)
+    again = load_checkpoint(tmp_path / "hf").model.state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in checkpoint.model.state_dict().items())
+
+
+def test_attached_adapters_are_written_and_the_model_stays_as_it_is(tmp_path: Path) -> None:
+    checkpoint = small("qwen2")
+    attach(checkpoint.model, LoraConfig(rank=4))
+    with torch.no_grad():
+        for name, weight in checkpoint.model.named_parameters():
+            if "lora_b" in name:
+                weight.normal_(std=0.3)
+    names = list(checkpoint.model.state_dict())
+    export_hf(checkpoint, tmp_path / "hf")
+    check(Checkpoint(merged(checkpoint.model), checkpoint.tokenizer), tmp_path / "hf")
+    assert list(checkpoint.model.state_dict()) == names
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", ["gpt2", "llama3", "qwen3"])
+def test_the_chat_template_asks_as_the_style_does(name: str, style: str, tmp_path: Path) -> None:
+    """What transformers makes of a chat is what the model was trained on, the token before every text included."""
+    checkpoint = small(name)
+    export_hf(checkpoint, tmp_path / "hf", style=STYLES[style])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
+    ids = tokenizer.apply_chat_template(ASKED, add_generation_prompt=True, return_dict=False)
+    assert ids == encode_prompt(ENTRY, STYLES[style], checkpoint.tokenizer)
+    text = tokenizer.apply_chat_template(ASKED, add_generation_prompt=True, tokenize=False)
+    assert text.endswith(text_of(STYLES[style].prompt(ENTRY)))
+
+
+def test_a_chat_template_of_its_own_is_kept(tmp_path: Path) -> None:
+    base = small("gpt2")
+    own, _ = make(tmp_path / "own", base.tokenizer, LLAMA3, eos="</s>", bos="<|begin_of_text|>", adds_start=True)
+    checkpoint = Checkpoint(small("llama3", vocab_size=own.vocab_size).model, own)
+    for number, style in enumerate((None, style_named("chat", own))):
+        export_hf(checkpoint, tmp_path / f"hf{number}", style=style)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / f"hf{number}")
+        assert tokenizer.chat_template == LLAMA3
+
+
+def test_what_begins_and_ends_a_text_is_told(tmp_path: Path) -> None:
+    checkpoint = small("llama3")
+    control = checkpoint.tokenizer.special_tokens
+    export_hf(checkpoint, tmp_path / "plain")
+    export_hf(checkpoint, tmp_path / "chat", style=STYLES["llama3"])
+    for folder, ends in (("plain", None), ("chat", [control["<|end_of_text|>"], control["<|eot_id|>"]])):
+        model, _ = reference(tmp_path / folder)
+        assert model.config.bos_token_id == control["<|begin_of_text|>"]
+        assert model.config.eos_token_id == control["<|end_of_text|>"]
+        assert model.generation_config.eos_token_id == (ends or control["<|end_of_text|>"])
+        assert model.generation_config.bos_token_id == control["<|begin_of_text|>"]
+
+
+def test_a_second_copy_of_the_model_never_exists(tmp_path: Path) -> None:
+    """Tensors are made when they are written, and gone soon after."""
+    shapes = {f"t{n}": (n + 1, 3) for n in range(50)}
+    made: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    def tensors() -> Iterator[tuple[str, torch.Tensor]]:
+        nonlocal most
+        for name, shape in shapes.items():
+            most = max(most, sum(tensor() is not None for tensor in made))
+            tensor = torch.full(shape, 7, dtype=torch.bfloat16)
+            made.append(weakref.ref(tensor))
+            yield name, tensor
+
+    write_shards(tmp_path, shapes, tensors(), dtype=torch.bfloat16)
+    assert most <= 2
+    written = load_file(tmp_path / "model.safetensors")
+    assert {name: tuple(tensor.shape) for name, tensor in written.items()} == shapes
+    assert all((tensor == 7).all() for tensor in written.values())
+
+
+def test_weights_too_large_for_float16_are_not_written_as_infinite(tmp_path: Path) -> None:
+    checkpoint = small("gpt2")
+    with torch.no_grad():
+        checkpoint.model.get_parameter("blocks.1.mlp.up.weight")[0, 0] = 1e5
+    with pytest.raises(FinetuneError, match=r"tensor transformer\.h\.1\.mlp\.c_fc\.weight .*choose --dtype bfloat16"):
+        export_hf(checkpoint, tmp_path / "hf", dtype="float16")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_what_was_there(tiny: Checkpoint, tmp_path: Path) -> None:
+    export_hf(tiny, tmp_path / "hf")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "hf").iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(FinetuneError, match="hf could not be written: File too large; make room"):
+            export_hf(tiny, tmp_path / "hf", overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "hf").iterdir()} == before
+
+
+def test_bad_targets_and_types(tiny: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "hf").mkdir()
-    (tmp_path / "m.gguf").write_text("mine", "utf-8")
-    with pytest.raises(FinetuneError, match="--overwrite"):
-        export_hf(tiny, tmp_path / "hf")
-    with pytest.raises(FinetuneError, match="--overwrite"):
-        export_gguf(tiny, tmp_path / "m.gguf")
-    assert (tmp_path / "m.gguf").read_text("utf-8") == "mine"
-    export_gguf(tiny, tmp_path / "m.gguf", overwrite=True)
-    assert (tmp_path / "m.gguf").read_bytes().startswith(b"GGUF")
+    (tmp_path / "file").write_text("mine", "utf-8")
+    for target, dtype, said in (
+        (tmp_path / "hf", "float32", "hf is there already; choose another folder, or --overwrite it"),
+        (tmp_path / "new", "q8_0", "--dtype q8_0 is for --to gguf"),
+        (tmp_path / "new", "float8", "unknown dtype 'float8': did you mean float"),
+        (tmp_path / "file" / "hf", "float32", "could not be written: .*file is no folder"),
+    ):
+        with pytest.raises(FinetuneError, match=said):
+            export_hf(tiny, target, dtype=dtype)
+    assert {path.name for path in tmp_path.iterdir()} == {"hf", "file"}
 
 
 def test_overwriting_a_folder_takes_only_models(tiny: Checkpoint, tmp_path: Path) -> None:
-    export_hf(tiny, tmp_path / "hf")
+    export_hf(tiny, tmp_path / "hf", style=STYLES["phi3"])
     export_hf(tiny, tmp_path / "hf", overwrite=True)
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "hf").chat_template is None
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter.txt").write_text("dear", "utf-8")
     (tmp_path / "file").write_text("mine", "utf-8")
@@ -81,13 +219,3 @@ def test_overwriting_a_folder_takes_only_models(tiny: Checkpoint, tmp_path: Path
         with pytest.raises(FinetuneError, match="holds other things than an exported model"):
             export_hf(tiny, tmp_path / name, overwrite=True)
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_split_pattern_llama_cpp_does_not_know_is_refused(tiny: Checkpoint, tmp_path: Path) -> None:
-    spec = tiny.tokenizer.spec()
-    split = {"type": "Split", "pattern": {"Regex": r"\s+|\S+"}, "behavior": "Isolated", "invert": False}
-    pre = {"type": "Sequence", "pretokenizers": [split, {"type": "ByteLevel", "use_regex": False}]}
-    other = Tokenizer.from_spec(spec | {"pre_tokenizer": pre}, name="other")
-    with pytest.raises(FinetuneError, match="GPT-2's split pattern"):
-        export_gguf(Checkpoint(tiny.model, other), tmp_path / "m.gguf")
-    assert not (tmp_path / "m.gguf").exists()

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from finetune.batches import collate, encode_entries
+from finetune.batches import collate
 from finetune.checkpoint import Checkpoint, load_checkpoint
 from finetune.errors import FinetuneError
+from finetune.examples import encode_entries
 from finetune.folder import State, already_done, fine_tune
 from finetune.recipes import TrainConfig, recipe_named
 from finetune.splits import Splits, make_splits
 from finetune.styles import style_named
-from finetune.train import EpochEnded, Evaluated, Started, Stepped, Stopped, train
+from finetune.train import Milestone, Evaluated, Started, Stepped, Stopped, train
 from tests.conftest import tiny_model
 
 FAST = TrainConfig(epochs=2, batch_size=4, learning_rate=1e-3, eval_every=4)
@@ -36,7 +37,7 @@ def test_three_steps_equal_a_plain_loop(tiny: Checkpoint, splits: Splits) -> Non
     splits = Splits(splits.train[:12], [], splits.validation)
     plain = copy.deepcopy(tiny.model)
     steps = [e for e in train(tiny, splits, config) if isinstance(e, Stepped)]
-    examples = encode_entries(splits.train, style_named("alpaca"), tiny.tokenizer, 128).examples
+    examples = encode_entries(splits.train, style_named("alpaca"), tiny.tokenizer, max_length=128).examples
     optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.1)
     for step in range(3):
         batch = examples[4 * step : 4 * step + 4]
@@ -67,7 +68,7 @@ def test_validation_loss_is_the_mean_over_answer_tokens(tiny: Checkpoint, splits
     events = list(train(tiny, splits, FAST))
     first = next(e for e in events if isinstance(e, Evaluated))
     total = count = 0.0
-    for example in encode_entries(splits.validation, style_named("alpaca"), tiny.tokenizer, 128).examples:
+    for example in encode_entries(splits.validation, style_named("alpaca"), tiny.tokenizer, max_length=128).examples:
         with torch.no_grad():
             logits = untouched(torch.tensor([example.tokens[:-1]]))[0, example.prompt_length - 1 :]
         answer = torch.tensor(example.tokens[example.prompt_length :])
@@ -84,7 +85,7 @@ def test_loss_falls_and_events_come_in_order(tiny: Checkpoint, splits: Splits) -
     evaluated = [e for e in events if isinstance(e, Evaluated)]
     assert [e.step for e in evaluated] == [0, 4, 8, 9, 12, 16, 18]
     assert evaluated[-1].validation_loss < evaluated[0].validation_loss
-    assert [e.epoch for e in events if isinstance(e, EpochEnded)] == [1, 2]
+    assert [e.epoch for e in events if isinstance(e, Milestone)] == [1, 2]
 
 
 def test_same_seed_same_weights(tiny: Checkpoint, splits: Splits) -> None:
@@ -99,7 +100,7 @@ def test_stops_early_when_validation_rises(tiny: Checkpoint, splits: Splits) -> 
     wrong = [e.model_copy(update={"output": "Xq " * 8}) for e in splits.train[:6]]
     config = TrainConfig(epochs=12, batch_size=4, learning_rate=3e-3, patience=1)
     events = list(train(tiny, Splits(splits.train, [], wrong), config))
-    epochs = [e for e in events if isinstance(e, EpochEnded)]
+    epochs = [e for e in events if isinstance(e, Milestone)]
     last = events[-1]
     assert isinstance(last, Stopped)
     assert last.early is not None
@@ -173,9 +174,8 @@ def test_overwriting_keeps_what_is_not_ours(tiny: Checkpoint, splits: Splits, tm
 
 
 def test_a_context_shorter_than_prompts_is_counted_or_refused(splits: Splits, tiny: Checkpoint) -> None:
-    lengths = [
-        e.prompt_length for e in encode_entries(splits.train, style_named("alpaca"), tiny.tokenizer, 999).examples
-    ]
+    examples = encode_entries(splits.train, style_named("alpaca"), tiny.tokenizer, max_length=999).examples
+    lengths = [e.prompt_length for e in examples]
     shorter = Checkpoint(tiny_model(tiny.tokenizer, context_length=min(lengths) + 2), tiny.tokenizer)
     first = next(iter(train(shorter, splits, FAST)))
     assert isinstance(first, Started)

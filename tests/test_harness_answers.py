@@ -120,3 +120,15 @@ def test_answers_are_recorded_once_and_what_was_not_answered_is_seen(tmp_path: P
     assert [len(keys) for keys in first.records.values()] == [1, 1, 1, 0, 0]
     assert len(run.read().evaluations) == 1
     assert read_data_set(run.data_file(data.label)).entries == data.entries
+
+
+def test_answers_to_conversations_pair_with_what_was_asked(tmp_path: Path) -> None:
+    asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+    expected = [*asked, {"role": "assistant", "content": "Because."}]
+    data = read_data_set(write(tmp_path / "t.json", [{"id": "q", "messages": expected}]))
+    given = [*asked, {"role": "assistant", "content": "No idea."}]
+    path = write(tmp_path / "a.json", [{"messages": given, "generator": "other"}])
+    assert read_answers(path, data=data).texts == {"q": "No idea."}
+    alone = read_answers(write(tmp_path / "b.json", [{"messages": expected, "model_response": "No idea."}]))
+    (entry,) = alone.data.entries
+    assert (entry.turns, entry.meta) == (data.entries[0].turns, {})

@@ -1,8 +1,11 @@
+import json
 from pathlib import Path
 
 import pytest
 
-from finetune.checkpoint import Training
+from finetune.checkpoint import Training, fingerprint, load_checkpoint, save_adapter
+from finetune.errors import FinetuneError
+from finetune.lora import LoraConfig, adapters_of, attach
 from harness.checkpoints import Reference, parse_reference, resolve
 from harness.errors import HarnessError
 from tests.conftest import MakeCheckpoint
@@ -115,6 +118,65 @@ def test_a_parent_folder_becomes_its_checkpoints_in_step_order(make_checkpoint: 
     assert [t.record.name for t in resolve([f"run={out}"])] == [f"run-{name}" for name in wanted]
 
 
+def save_random_adapter(base: Path, folder: Path, seed: int, training: Training | None = None) -> None:
+    checkpoint = load_checkpoint(base)
+    attach(checkpoint.model, LoraConfig(rank=2), seed=seed)
+    save_adapter(folder, checkpoint.model, checkpoint.tokenizer, training, base=str(base))
+
+
+def loaded_tokens(folder: Path, text: str) -> list[int]:
+    return load_checkpoint(folder).tokenizer.encode(text)
+
+
+def test_adapters_are_checkpoints_and_so_is_a_folder_of_them(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    base, out = make_checkpoint(), tmp_path / "out"
+    for seed, step in enumerate((10, 2)):
+        save_random_adapter(base, out / f"checkpoint-{step}", seed)
+    first, second = resolve([str(out)])
+    assert [first.record.name, second.record.name] == ["checkpoint-2", "checkpoint-10"]
+    assert first.record.fingerprint != second.record.fingerprint
+    assert {first.record.base_fingerprint, second.record.base_fingerprint} == {fingerprint(base)}
+    assert first.is_adapter
+    loaded = [target.load(device="cpu", dtype="float32").model for target in (first, second)]
+    assert all(len(adapters_of(model)) == 8 for model in loaded)
+    assert loaded[0].tokens.weight.data_ptr() == loaded[1].tokens.weight.data_ptr()
+    folded = first.load(device="cpu", dtype="float32", fold=True).model
+    assert not adapters_of(folded)
+    assert not resolve([str(base)])[0].is_adapter
+    assert first.tokenizer_folder == first.folder
+    (out / "checkpoint-2" / "tokenizer.json").unlink()  # as peft alone leaves it
+    (bare,) = resolve([str(out / "checkpoint-2")])
+    assert bare.tokenizer_folder == base
+    assert bare.load(device="cpu", dtype="float32").tokenizer.encode("cold") == loaded_tokens(base, "cold")
+
+
+def test_an_adapter_that_we_trained_remembers_how(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    base = make_checkpoint()
+    curve = [(0, 3.5), (4, 2.5)]
+    training = Training(style="phi3", step=4, epoch=1, base="b", base_fingerprint="other", validation_curve=curve)
+    save_random_adapter(base, tmp_path / "wrong", 1, training)
+    with pytest.raises(FinetuneError, match="made for b with the fingerprint other"):
+        resolve([str(tmp_path / "wrong")])
+    right = training.model_copy(update={"base_fingerprint": fingerprint(base)})
+    save_random_adapter(base, tmp_path / "right", 1, right)
+    (target,) = resolve([f"mine={tmp_path / 'right'}"])
+    assert (target.record.name, target.record.step, target.record.validation_curve) == ("mine", 4, curve)
+    assert (target.record.base_fingerprint, target.training) == (fingerprint(base), right)
+
+
+def test_the_base_of_an_adapter_is_looked_for_on_the_hub(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    save_random_adapter(make_checkpoint(), folder, 1)
+    config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    for name, wanted in {
+        "nobody/nothing-here": "adapter: its base: nobody/nothing-here is not in the hub's cache .* write that as",
+        "/models/gone": "adapter: this adapter was made for /models/gone, which is not here; correct base_model_name",
+    }.items():
+        (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": name}), "utf-8")
+        with pytest.raises((HarnessError, FinetuneError), match=wanted):
+            resolve([str(folder)])
+
+
 def test_the_same_checkpoint_named_twice_is_one(make_checkpoint: MakeCheckpoint) -> None:
     folder = make_checkpoint()
     assert len(resolve([str(folder), f"{folder}/", str(folder)])) == 1
@@ -128,11 +190,11 @@ def test_a_checkpoint_that_is_none_is_one_clear_error(make_checkpoint: MakeCheck
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
     for name, wanted in {
         "alpacca": "unknown checkpoint 'alpacca': did you mean alpaca",
-        "file": "wanted a checkpoint folder, .*file is a file",
+        "file": "wanted a checkpoint folder or .*file is a file",
         "empty": "holds no config.json and no epoch-N or checkpoint-N folders",
-        "adapter": "is a PEFT adapter; merge it",
+        "adapter": "wanted peft_type LORA, found None; merge it",
     }.items():
-        with pytest.raises(HarnessError, match=wanted) as error:
+        with pytest.raises((HarnessError, FinetuneError), match=wanted) as error:
             resolve([str(tmp_path / name)])
         assert "\n" not in str(error.value)
     with pytest.raises(HarnessError, match="wanted at least one checkpoint"):

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from finetune.checkpoint import Training
+from finetune.architectures import hf_config
+from finetune.checkpoint import Training, load_checkpoint, save_adapter
 from finetune.instructions import read_entries, write_entries
+from finetune.lora import LoraConfig, attach
 from finetune.presets import PRESETS
-from finetune.weights import hf_config
 from tests.command_line import Said, as_process, command, contents, in_process
 from tests.conftest import MakeCheckpoint, entries_json
 from tests.fixtures.judges.endpoint import closed_port
@@ -222,7 +223,8 @@ def configured(folder: Path, **fields: Any) -> None:
 
 def adapter(folder: Path) -> None:
     (folder / "config.json").unlink()
-    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "gpt2"}', "utf-8")
+    config = {"peft_type": "LORA", "base_model_name_or_path": "nobody/nothing-here"}
+    (folder / "adapter_config.json").write_text(json.dumps(config), "utf-8")
 
 
 ATTENTION = "transformer.h.0.attn.c_attn.weight"
@@ -242,8 +244,8 @@ ATTENTION = "transformer.h.0.attn.c_attn.weight"
         (lambda f: configured(f, n_embd="x"), "config.json: n_embd: wanted a whole number from 1, found 'x'"),
         (lambda f: configured(f, n_layer=None), "config.json: n_layer: wanted a whole number from 1, found none"),
         (lambda f: configured(f, n_head=5), "config.json: width 32 must be a multiple of n_heads 5"),
-        (lambda f: configured(f, model_type="llama"), "config.json: wanted model_type gpt2, found llama"),
-        (adapter, "broken is a PEFT adapter; merge it into its base first"),
+        (lambda f: configured(f, model_type="mamba"), "or qwen3, found mamba; name it as hf:NAME"),
+        (adapter, "broken: its base: nobody/nothing-here is not in the hub's cache"),
         (lambda f: (f / "tokenizer.json").write_text("{"), "tokenizer.json is not JSON"),
         (lambda f: (f / "tokenizer.json").write_text("[]"), "wanted a byte-level BPE"),
         (lambda f: (f / "tokenizer.json").unlink(), "found none"),
@@ -256,6 +258,14 @@ def test_a_damaged_checkpoint(place: Place, harm: Callable[[Path], None], said: 
     broken = Path(shutil.copytree(place.base, place.here / "broken"))
     harm(broken)
     assert said in place.mistake("respond broken --data data.json --run run")
+
+
+def test_an_adapter_is_no_base_for_adapters(place: Place) -> None:
+    checkpoint = load_checkpoint(place.base)
+    attach(checkpoint.model, LoraConfig(rank=2))
+    save_adapter(place.here / "adapter", checkpoint.model, checkpoint.tokenizer, base=str(place.base))
+    said = place.mistake("finetune --base adapter --data data.json --out o --lora-rank 2")
+    assert "wants a whole model as --base, adapter is an adapter; `ift-eval export adapter FOLDER --to hf`" in said
 
 
 def test_a_damaged_checkpoint_stops_benchmarks_and_training_too(place: Place) -> None:

@@ -7,6 +7,7 @@ import pytest
 from finetune.checkpoint import Training
 from finetune.errors import FinetuneError
 from finetune.instructions import DataSet, read_data_set, read_entries
+from finetune.tokenizer import Tokenizer
 from harness.checkpoints import Target, resolve
 from harness.errors import HarnessError
 from harness.records import Evaluation, Response
@@ -165,6 +166,25 @@ def test_items_of_the_training_data_are_listed_by_their_question(
     assert evaluation.settings["style"] == "phi3", "a checkpoint is asked in the style it was trained in"
     assert evaluation.settings["own_style"] is True
     assert all(r.prompt.startswith("<|user|>") for r in lines(run, evaluation))
+
+
+def test_a_checkpoint_with_a_chat_template_is_asked_in_it(
+    run: Run, data: DataSet, make_checkpoint: MakeCheckpoint, tokenizer: Tokenizer
+) -> None:
+    folder = make_checkpoint()
+    tokenizer.save(folder, chat_template="{% for m in messages %}{{ m.role }}: {{ m.content }} =>{% endfor %}")
+    target = resolve([str(folder)])[0]
+    evaluation = respond(run, target, data, SHORT)
+    assert (evaluation.settings["style"], evaluation.settings["own_style"]) == ("chat", True)
+    assert {r.prompt for r in lines(run, evaluation)} == {f"user: {e.question} =>" for e in data.entries}
+    other = respond(run, target, data, SHORT.model_copy(update={"style": "alpaca"}))
+    assert (other.settings["style"], other.settings["own_style"]) == ("alpaca", False)
+
+
+def test_a_chat_template_is_wanted_where_it_is_asked_for(run: Run, target: Target, data: DataSet) -> None:
+    with pytest.raises(FinetuneError, match=r"chat template of its own, .* none; choose alpaca, phi3, chatml, llama3"):
+        respond(run, target, data, AnswerSettings(style="chat"))
+    assert not run.folder.exists(), "nothing was written"
 
 
 def test_prompts_longer_than_the_context_are_answered_and_counted(

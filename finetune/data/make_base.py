@@ -25,7 +25,7 @@ from finetune.data.reading import documents
 from finetune.data.world import things
 from finetune.instructions import Entry
 from finetune.presets import ModelConfig
-from finetune.styles import STYLES
+from finetune.styles import STYLES, text_of
 from finetune.tokenizer import Tokenizer, train_tokenizer
 from finetune.transformer import Transformer
 
@@ -72,7 +72,7 @@ def make_tokenizer(vocab_size: int, *, n_documents: int = 3_000, word_weight: in
     The words are listed besides, with and without a space before: an answer begins without one, and a word
     that is one token in both places is learnt in half the time.
     """
-    template = STYLES["alpaca"].prompt(Entry(item_id="template", instruction="", input="x"))
+    template = text_of(STYLES["alpaca"].prompt(Entry(item_id="template", instruction="", input="x")))
     names = [*words.every_word(), *(thing.name for thing in things())]
     listed = [*names, *(f" {name}" for name in names)] * word_weight
     return train_tokenizer([*islice(documents(_TOKENIZER_SEED), n_documents), *[template] * 200, *listed], vocab_size)
@@ -92,6 +92,7 @@ def start(model: Transformer) -> None:
         for name, weight in model.named_parameters():
             if weight.dim() > 1:
                 weight.mul_(4 if name == "tokens.weight" else 3)
+        assert model.positions is not None
         model.positions.weight.copy_(0.08 * torch.cat([angles.sin(), angles.cos()], dim=1))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from finetune.checkpoint import load_checkpoint
+from finetune.examples import encode_prompt
 from finetune.generate import Sampling, generate
 from finetune.instructions import read_entries
 from finetune.styles import STYLES
@@ -21,7 +22,7 @@ def measure(folder: Path, dtype: str) -> Iterator[Any]:
     """Both sides once; yields one row of the table. No answer ends early, so both write the same number."""
     checkpoint = load_checkpoint(folder, dtype=getattr(torch, dtype))
     entries = read_entries(Path(str(files("finetune"))) / "data" / "instructions.json")[:PROMPTS]
-    prompts = [checkpoint.tokenizer.encode_template(STYLES["alpaca"].pieces(e)) for e in entries]
+    prompts = [encode_prompt(e, STYLES["alpaca"], checkpoint.tokenizer) for e in entries]
     peer_seconds = _theirs(folder, prompts, dtype)
     began = time.perf_counter()
     list(generate(checkpoint.model, prompts, Sampling(max_new_tokens=NEW), stop_tokens=frozenset(), batch_size=PROMPTS))

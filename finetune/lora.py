@@ -1,0 +1,233 @@
+"""Low-rank adapters: linear layers kept as they are, with a trained correction of low rank beside each.
+
+Hu et al. 2021, "LoRA", arXiv:2106.09685: y = W x + scale * B A x, with A random and B zero at the start, so
+that training begins from the base itself. Layers are named as Hugging Face names them, and so as in peft.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from finetune.errors import FinetuneError
+from finetune.lora_targets import ALL, adaptable, find_targets, no_target
+from finetune.transformer import Transformer
+from finetune.weights import Stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """What is adapted, and how.
+
+    Attributes:
+        rank: Of the corrections.
+        alpha: Their scale is alpha / rank; twice the rank when None.
+        dropout: Share of an adapter's inputs that are dropped in training.
+        targets: Names or last parts of names of layers (`q_proj`, `attn.c_proj`, a whole path); or, as one
+            string, a regular expression that a whole path has to match; or `all-linear`.
+        rslora: Whether the scale is alpha / sqrt(rank) instead (Kalajdzievski 2023, arXiv:2312.03732).
+    """
+
+    rank: int = 16
+    alpha: float | None = None
+    dropout: float = 0.0
+    targets: str | tuple[str, ...] = ALL
+    rslora: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, wanted, good in (
+            ("rank", self.rank, "a whole number from 1", self.rank >= 1),
+            ("alpha", self.alpha, "a number above 0", self.alpha is None or self.alpha > 0),
+            ("dropout", self.dropout, "a share from 0, below 1", 0 <= self.dropout < 1),
+            ("targets", self.targets, "names of layers", bool(self.targets)),
+        ):
+            if not good:
+                raise FinetuneError(f"adapters: wanted {wanted} as {name}, found {value!r}")
+
+    @property
+    def numerator(self) -> float:
+        """Alpha, or what it is when not given."""
+        return 2.0 * self.rank if self.alpha is None else self.alpha
+
+    def scale(self, rank: int | None = None, alpha: float | None = None) -> float:
+        """What the correction is multiplied by, for another rank or alpha where a layer has its own."""
+        rank = self.rank if rank is None else rank
+        return (self.numerator if alpha is None else alpha) / (math.sqrt(rank) if self.rslora else rank)
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """The adapter of one layer: (rank, in) and (out, rank) in float32, and what their product is scaled by."""
+
+    a: Tensor
+    b: Tensor
+    scale: float
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One of the adapters on a layer: its published path, the rows it adds to, its rank and scale."""
+
+    path: str
+    rows: tuple[int, int]
+    rank: int
+    scale: float
+
+
+class AdaptedLinear(nn.Module):
+    """A linear layer with adapters on all of its rows or on some: queries, keys and values are one layer here.
+
+    It holds the very tensors of the layer whose place it takes, under the same names. Adapters side by side
+    share one first product; dropout, where there is any, is drawn once for them.
+    """
+
+    def __init__(self, linear: nn.Linear, adapters: Mapping[str, tuple[tuple[int, int], LowRank]], config: LoraConfig):
+        """Put adapters, given with the rows they add to, on a layer, whose weights then want no gradient."""
+        super().__init__()
+        self.config = config
+        self.weight, self.bias = linear.weight, linear.bias
+        in_order = sorted(adapters.items(), key=lambda item: item[1][0])
+        self.parts = [_Part(path, rows, len(low.a), low.scale) for path, (rows, low) in in_order]
+        kept = [low for _, (_, low) in in_order]
+        device = linear.weight.device
+        self.lora_a = nn.Parameter(torch.cat([low.a for low in kept]).to(device, torch.float32))  # (sum of ranks, in)
+        self.lora_b = nn.ParameterList(
+            [nn.Parameter(low.b.to(device, torch.float32, copy=True)) for low in kept]
+        )  # (rows, rank)
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out), in the precision of the layer or of autocast."""
+        out = F.linear(x, self.weight, self.bias)
+        low = F.linear(self.dropout(x), self.lora_a.to(x.dtype))  # (..., sum of ranks)
+        grown = torch.addmm(out.flatten(0, -2), low.flatten(0, -2), self._spread().to(x.dtype).T)
+        return grown.view(out.shape)
+
+    def _spread(self) -> Tensor:
+        """The scaled B of all adapters as one (out, sum of ranks): each in its own rows and columns."""
+        blocks, at = [], 0
+        for part, b in zip(self.parts, self.lora_b, strict=True):
+            blocks += [b.new_zeros(part.rows[0] - at, 0), b * part.scale]  # rows without an adapter, then its own
+            at = part.rows[1]
+        blocks.append(self.lora_a.new_zeros(len(self.weight) - at, 0))
+        spread: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+        return spread
+
+    @torch.no_grad()
+    def folded(self) -> Tensor:
+        """The weight with the corrections in it, as a new tensor of the same type."""
+        whole: Tensor = self.weight.float() + self._spread() @ self.lora_a
+        return whole.to(self.weight.dtype)
+
+    def adapters(self) -> dict[str, LowRank]:
+        """The adapters by published path: the tensors that are trained, not copies."""
+        a = self.lora_a.detach().split([part.rank for part in self.parts])  # type: ignore[no-untyped-call]
+        return {p.path: LowRank(x, b.detach(), p.scale) for p, x, b in zip(self.parts, a, self.lora_b, strict=True)}
+
+
+def attach(model: Transformer, config: LoraConfig, *, seed: int = 0) -> None:
+    """Put fresh adapters on a model and freeze all else: only the adapters' weights want a gradient.
+
+    A is drawn uniformly from +-1 / sqrt(in), as peft draws it, on the CPU: the same seed gives the same numbers
+    on any device.
+
+    Raises:
+        FinetuneError: If a target matches nothing, or the model has adapters already.
+    """
+    random = torch.Generator().manual_seed(seed)
+    places = adaptable(model.config)
+    fresh = {}
+    for path in find_targets(model.config, config.targets):
+        outputs, inputs = _shape(model, places[path])
+        a = (torch.rand(config.rank, inputs, generator=random) * 2 - 1) / math.sqrt(inputs)
+        fresh[path] = LowRank(a, torch.zeros(outputs, config.rank), config.scale())
+    insert(model, fresh, config)
+
+
+def insert(model: Transformer, adapters: Mapping[str, LowRank], config: LoraConfig) -> None:
+    """Put given adapters on a model, by published path, and freeze all else.
+
+    Raises:
+        FinetuneError: If an adapter fits no layer of the model, or the model has adapters already.
+    """
+    if adapted_layers(model):
+        raise FinetuneError("the model has adapters already; merge them into it first")
+    places = adaptable(model.config)
+    on: dict[str, dict[str, tuple[tuple[int, int], LowRank]]] = {}
+    for path, low in adapters.items():
+        if path not in places:
+            raise no_target(path, list(places))
+        outputs, inputs = _shape(model, places[path])
+        found = (low.b.shape[0], low.a.shape[1])
+        if found != (outputs, inputs):
+            raise FinetuneError(f"adapter of {path}: wanted one for (out, in) = {(outputs, inputs)}, found {found}")
+        rows = places[path].rows or (0, outputs)
+        on.setdefault(places[path].ours.removesuffix(".weight"), {})[path] = (rows, low)
+    model.requires_grad_(False)
+    for name, parts in on.items():
+        linear = model.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        model.set_submodule(name, AdaptedLinear(linear, parts, config).train(model.training))
+
+
+def _shape(model: Transformer, place: Stored) -> tuple[int, int]:
+    """Outputs and inputs of the rows of a layer that a published one is."""
+    weight = model.get_parameter(place.ours)
+    rows = place.rows or (0, weight.shape[0])
+    return rows[1] - rows[0], weight.shape[1]
+
+
+def adapted_layers(model: Transformer) -> dict[str, AdaptedLinear]:
+    """The layers with adapters, by our names."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, AdaptedLinear)}
+
+
+def adapters_of(model: Transformer) -> dict[str, LowRank]:
+    """All adapters of a model by published path, in our order; see `AdaptedLinear.adapters`."""
+    return {path: low for layer in adapted_layers(model).values() for path, low in layer.adapters().items()}
+
+
+def merge(model: Transformer) -> None:
+    """Fold the adapters into the weights, layer by layer; the model is then a plain one that can be trained.
+
+    The folded weights are new tensors: those of the base, which others may share, stay as they are.
+    """
+    for name, layer in adapted_layers(model).items():
+        model.set_submodule(name, _linear(layer.folded(), layer.bias))
+    model.requires_grad_(True)
+
+
+def detach(model: Transformer) -> None:
+    """Take the adapters off: exactly the base again, and all of it can be trained."""
+    for name, layer in adapted_layers(model).items():
+        model.set_submodule(name, _linear(layer.weight, layer.bias))
+    model.requires_grad_(True)
+
+
+def merged(model: Transformer) -> Transformer:
+    """A plain model with the adapters folded in, which shares all other tensors; the model itself is unchanged."""
+    copy = twin(model)
+    for name, layer in adapted_layers(model).items():
+        copy.get_submodule(name).weight = nn.Parameter(layer.folded())
+    return copy
+
+
+def twin(model: Transformer) -> Transformer:
+    """A second plain model over the same tensors, without adapters: what is put on it is not on the other."""
+    with torch.device("meta"):
+        copy = Transformer(model.config)
+    state = model.state_dict()
+    copy.load_state_dict({name: state[name] for name in copy.state_dict()}, assign=True)
+    return copy.train(model.training)
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    with torch.device("meta"):
+        linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    linear.weight = weight if isinstance(weight, nn.Parameter) else nn.Parameter(weight)
+    if bias is not None:
+        linear.bias = bias if isinstance(bias, nn.Parameter) else nn.Parameter(bias)
+    return linear

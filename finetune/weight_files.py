@@ -1,0 +1,140 @@
+"""Files of published tensors, read one tensor at a time: safetensors, single or sharded, and PyTorch's pickles."""
+
+import json
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from finetune.errors import FinetuneError
+
+_KINDS = ("model.safetensors", "pytorch_model.bin")  # the first that is there is read
+_AGAIN = "copy or download it again"
+
+
+def read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of a model folder's weights, one at a time.
+
+    Raises:
+        FinetuneError: If a file is missing or damaged, or a pickle holds other things than tensors.
+    """
+    for path in weight_files(folder):
+        if path.suffix == ".safetensors":
+            yield from read_safetensors(path)
+        else:
+            yield from plain_tensors(path, read_pickle(path))
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold a model's weights.
+
+    Raises:
+        FinetuneError: If there is none, or an index lists one that is missing or not in the folder.
+    """
+    for kind in _KINDS:
+        single, index = folder / kind, folder / f"{kind}.index.json"
+        if single.exists():
+            return [single]
+        if index.exists():
+            return [_shard(folder, name) for name in _listed(index)]
+    raise FinetuneError(f"{folder}: wanted {_KINDS[0]}, found none")
+
+
+def _listed(index: Path) -> list[str]:
+    """The shards that an index lists."""
+    try:
+        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        names = set()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise FinetuneError(f"{index} is damaged: wanted a weight_map of tensors to shards; {_AGAIN}")
+    return sorted(names)
+
+
+def _shard(folder: Path, name: str) -> Path:
+    # An index comes from elsewhere: it must not choose files beside the model's own.
+    if name in ("", ".", "..") or re.search(r"[/\\]", name):
+        raise FinetuneError(f"{folder}: its index lists {name!r}; wanted the name of a file in the folder itself")
+    if not (folder / name).exists():
+        raise FinetuneError(f"{folder}: shard {name} is missing, its index lists it")
+    return folder / name
+
+
+def read_safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of a file, each mapped alone, so that only one of them is ever held.
+
+    Raises:
+        FinetuneError: If the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+        for name in names:
+            # Opened anew for each: pages of a mapping count as memory until the whole mapping goes.
+            with safe_open(path, framework="pt") as file:
+                tensor = file.get_tensor(name)
+            yield name, tensor
+            del tensor
+    except SafetensorError as error:
+        raise FinetuneError(f"{path} is damaged ({error}); {_AGAIN}") from None
+    except OSError as error:
+        raise FinetuneError(f"{path} cannot be read ({error.strerror or error})") from None
+
+
+def read_pickle(path: Path) -> dict[str, Any]:
+    """What `torch.save` wrote of a dictionary; code in it is never run, and tensors are mapped, not read.
+
+    Files from before PyTorch 1.6 cannot be mapped and are read whole.
+
+    Raises:
+        FinetuneError: If the file is missing or damaged, wants to run code, or holds no dictionary.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on pickles of an unusual protocol, which may well be read
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        raise _not_only_tensors(path, str(error)) from None
+    except OSError as error:
+        raise FinetuneError(f"{path} cannot be read ({error.strerror or error})") from None
+    except Exception:  # damaged bytes fail in the unpickler in whatever way they happen to
+        raise FinetuneError(f"{path} is damaged or was not written by torch.save; {_AGAIN}") from None
+    if not isinstance(found, dict):
+        raise FinetuneError(f"{path}: wanted a state_dict, found {type(found).__name__}; {_HOW_TO_SAVE}")
+    return found
+
+
+_HOW_TO_SAVE = "save it as torch.save(model.state_dict(), FILE)"
+
+
+def _not_only_tensors(path: Path, reason: str) -> FinetuneError:
+    # PyTorch's own words are many lines, and advise to run the code after all.
+    called = re.search(r"GLOBAL ([\w.]+)", reason)
+    if called is None:
+        return FinetuneError(f"{path} is damaged or was not written by torch.save; {_AGAIN}")
+    return FinetuneError(
+        f"{path} wants to run {called[1]} when it is opened and was not: wanted tensors only; "
+        f"if you trust who made it, {_HOW_TO_SAVE}"
+    )
+
+
+def plain_tensors(path: Path, state: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a state dict, each let go as soon as the next is asked for.
+
+    Raises:
+        FinetuneError: If something in it is no tensor.
+    """
+    while state:
+        name = next(iter(state))
+        if not isinstance(name, str) or not isinstance(state[name], Tensor):
+            raise FinetuneError(
+                f"{path}: {name!r}: wanted a tensor, found {type(state[name]).__name__}; {_HOW_TO_SAVE}"
+            )
+        yield name, state.pop(name)
