@@ -88,8 +88,8 @@ def read_adapter(folder: Path) -> Adapter:
             targets=targets if isinstance(targets, str) else tuple(sorted(map(str, targets))),
             rslora=bool(raw.get("use_rslora", False)),
         )
-        alphas = {str(pattern): float(alpha) for pattern, alpha in (raw.get("alpha_pattern") or {}).items()}
-    except (FinetuneError, TypeError, ValueError, AttributeError) as error:
+        alphas = {re.compile(p).pattern: float(alpha) for p, alpha in (raw.get("alpha_pattern") or {}).items()}
+    except (FinetuneError, TypeError, ValueError, AttributeError, re.error) as error:
         raise FinetuneError(f"{path} is damaged: {error}") from None
     return Adapter(folder, base, raw.get("revision") or None, config, alphas)
 
@@ -99,7 +99,7 @@ def _refuse(raw: dict[str, Any], path: Path) -> None:
     if raw.get("peft_type") != "LORA":
         raise FinetuneError(f"{path}: wanted peft_type LORA, found {raw.get('peft_type')!r}; {ADVICE}")
     others = {name: value for name, value in raw.items() if name not in _NEUTRAL | _READ and value}
-    if raw.get("bias", "none") != "none":
+    if (raw.get("bias") or "none") != "none":
         others["bias"] = raw["bias"]
     if raw.get("init_lora_weights", True) not in _BEGINNINGS:
         others["init_lora_weights"] = raw["init_lora_weights"]
@@ -148,7 +148,7 @@ def put_on(model: Transformer, adapter: Adapter, base: str) -> None:
     full = {_bare(path): path for path in adaptable(model.config)}
     adapters = {}
     for path, pair in sides.items():
-        if len(pair) != 2 or pair["A"].dim() != 2 or pair["A"].shape[:1] != pair["B"].shape[1:]:
+        if not _is_pair(pair):
             found = ", ".join(f"lora_{side} {tuple(tensor.shape)}" for side, tensor in sorted(pair.items()))
             raise FinetuneError(
                 f"{adapter.folder} is damaged: {path} wants lora_A (rank, in) and lora_B (out, rank), found {found}"
@@ -162,6 +162,13 @@ def put_on(model: Transformer, adapter: Adapter, base: str) -> None:
             f"{adapter.folder}: this adapter was made for another model than {base} ({error}); "
             f"correct base_model_name_or_path in its {CONFIG}"
         ) from None
+
+
+def _is_pair(sides: Mapping[str, Tensor]) -> bool:
+    """Whether these are matrices that can be multiplied, of some rank."""
+    if sides.keys() != {"A", "B"} or any(tensor.dim() != 2 for tensor in sides.values()):
+        return False
+    return 0 < sides["A"].shape[0] == sides["B"].shape[1]
 
 
 def _sides(folder: Path) -> dict[str, dict[str, Tensor]]:

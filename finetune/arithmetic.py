@@ -15,7 +15,7 @@ def usable_dtype(wanted: str, device: torch.device, notes: list[str]) -> torch.d
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices by itself."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         checks = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported, _is_arm_with_bf16)
         return any(has() for has in checks)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from finetune.errors import FinetuneError
 
 
@@ -69,6 +71,8 @@ def _said(path: Path) -> Iterator[None]:
         yield
     except (FileExistsError, NotADirectoryError):
         raise FinetuneError(f"{path} could not be written: {path.parent} is no folder; choose another place") from None
+    except SafetensorError as error:  # which wraps the system's own
+        raise FinetuneError(f"{path} could not be written: {error}; make room, or choose another place") from None
     except OSError as error:
         # numpy says only how many bytes it did not get rid of.
         reason = error.strerror or f"{error}: is the disk full?"

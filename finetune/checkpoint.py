@@ -21,6 +21,7 @@ from finetune.architectures import hf_config, read_config
 from finetune.atomic import whole_folder
 from finetune.errors import FinetuneError
 from finetune.lora import merge, merged, twin
+from finetune.styles import style_named, template_for_others
 from finetune.tokenizer import Tokenizer
 from finetune.transformer import Transformer
 from finetune.weights import load_weights, save_weights
@@ -121,11 +122,10 @@ def _load_book(path: Path, device: str | torch.device, dtype: torch.dtype) -> Ch
 
 
 def tokenizer_folder(folder: Path, *, fetch: Fetch | None = None) -> Path:
-    """Where a checkpoint's tokenizer is: an adapter without one of its own has its base's."""
+    """Where a checkpoint's tokenizer is: beside a `.pth`; an adapter without one of its own has its base's."""
     if is_adapter(folder) and not (folder / "tokenizer.json").exists():
-        home = find_base(read_adapter(folder), fetch)
-        return home if home.is_dir() else home.parent
-    return folder
+        folder = find_base(read_adapter(folder), fetch)
+    return folder if folder.is_dir() else folder.parent
 
 
 def _check_vocabulary(tokenizer: Tokenizer, rows: int, folder: Path) -> None:
@@ -234,9 +234,11 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.
     """
     with whole_folder(Path(folder)) as partial:
         save_weights(partial, merged(checkpoint.model), dtype=dtype)
-        config = hf_config(checkpoint.model.config, end_of_text=checkpoint.tokenizer.end_of_text)
+        tokenizer = checkpoint.tokenizer
+        start = tokenizer.start_of_text
+        config = hf_config(checkpoint.model.config, end_of_text=tokenizer.end_of_text, start_of_text=start)
         (partial / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
-        checkpoint.tokenizer.save(partial)
+        _save_tokenizer(partial, tokenizer, checkpoint.training)
         _write_training(partial, checkpoint.training)
 
 
@@ -254,8 +256,14 @@ def save_adapter(
     """
     with whole_folder(Path(folder)) as partial:
         write_adapter(partial, model, base)
-        tokenizer.save(partial)
+        _save_tokenizer(partial, tokenizer, training)
         _write_training(partial, training)
+
+
+def _save_tokenizer(folder: Path, tokenizer: Tokenizer, training: Training | None) -> None:
+    """The tokenizer with the style of the training as its chat template, so that other programs ask in it."""
+    style = style_named(training.style, tokenizer) if training else None
+    tokenizer.save(folder, chat_template=template_for_others(style, tokenizer))
 
 
 def _write_training(folder: Path, training: Training | None) -> None:

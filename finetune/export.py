@@ -13,17 +13,15 @@ from finetune.atomic import whole_folder
 from finetune.checkpoint import TRAINING, Checkpoint
 from finetune.errors import FinetuneError, unknown_name
 from finetune.examples import stop_tokens
-from finetune.instructions import Entry
 from finetune.lora import merged
 from finetune.safetensors_stream import GIGABYTE, write_shards
 from finetune.segments import Style
+from finetune.styles import template_for_others
 from finetune.tokenizer import Tokenizer
 from finetune.weights import hf_shapes, hf_state
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SHORT_DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
-
-_PROBE = Entry(item_id="probe", instruction="?", output="")
 
 
 def export_hf(
@@ -56,23 +54,8 @@ def export_hf(
         write_shards(partial, hf_shapes(model.config), tensors, dtype=kind, max_shard_size=max_shard_size)
         config = _config(checkpoint, kind)
         _write_json(partial / "config.json", config)
-        tokenizer.save(partial, chat_template=chat_template(style, tokenizer))
+        tokenizer.save(partial, chat_template=template_for_others(style, tokenizer))
         _write_json(partial / "generation_config.json", _generation(partial, tokenizer, style, config))
-
-
-def chat_template(style: Style | None, tokenizer: Tokenizer) -> str | None:
-    """The style as a Jinja template that writes all that the model is asked with.
-
-    Where the tokenizer begins every text with a token, the template writes it: what other programs make of a
-    template they encode without adding any.
-    """
-    template = style.chat_template if style else tokenizer.chat_template
-    if not style or template is None or tokenizer.start_of_text is None:
-        return template
-    first = style.prompt(_PROBE)[0]
-    if first.control and tokenizer.control(first.text) == tokenizer.start_of_text:
-        return template
-    return "{{ " + json.dumps(tokenizer.decode([tokenizer.start_of_text])) + " }}" + template
 
 
 def ends(style: Style | None, tokenizer: Tokenizer) -> list[int]:

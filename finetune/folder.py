@@ -9,9 +9,10 @@ OUT/resume.safetensors  moments, while it is not finished
 """
 
 import json
+import math
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from finetune.atomic import whole_file
 from finetune.checkpoint import Checkpoint, Training, read_training, save_adapter, save_checkpoint
 from finetune.errors import FinetuneError
 from finetune.instructions import Entry
@@ -33,7 +35,10 @@ from finetune.train import Evaluated, Event, Milestone, Progress, Started, Stepp
 
 STATE, HISTORY, PLOT, SPLITS, BEST = "finetune.json", "history.jsonl", "loss.png", "splits", "best"
 LOCK = ".finetune.lock"
+MERGED = "merged"  # the best adapter folded into its base, when asked for
+TRACKED = ("tensorboard", "wandb")
 _CHECKPOINT = re.compile(r"(?:epoch|step)-\d+")
+_UNFINISHED = re.compile(r"\.(?:(?:epoch|step)-\d+|merged|best|(?:finetune|history|resume)\.\w+)\.(?:partial|before)")
 
 
 class State(BaseModel):
@@ -186,19 +191,27 @@ class _Keeper:
 
     def open(self, splits: Splits) -> None:
         """Make the folder ready: empty, or as it was after the step from which training goes on."""
-        done = self.trainer.progress.step
-        if done:
-            found = read_state(self.out)
-            self.state.best = found.best if found else None
-            _cut_history(self.out / HISTORY, done)
-            for folder in _checkpoints(self.out):
-                if _step_of(folder) > done:
-                    shutil.rmtree(folder)
+        self.trained = splits.train
+        if done := self.trainer.progress.step:
+            self._go_back_to(done)
         else:
+            # Killed anywhere in here, the same command finds its own state and nothing of an older training to go on.
+            (self.out / RESUME).unlink(missing_ok=True)
+            _write_state(self.out, self.state)
             _clear(self.out)
             splits.save(self.out / SPLITS)
+
+    def _go_back_to(self, step: int) -> None:
+        """Undo what was written after a step: it happens again."""
+        _cut_history(self.out / HISTORY, step)
+        for folder in _checkpoints(self.out):
+            if _step_of(folder) > step:
+                _remove(folder)
+        _remove_partial(self.out)
+        self.state.best = _best_of(_checkpoints(self.out))
+        _mark_best(self.out, self.state.best)
         _write_state(self.out, self.state)
-        self.trained = splits.train
+        self._drop_old(self.state.settings.keep)
 
     def keep(self, event: Event) -> None:
         """Write what is to be kept of an event."""
@@ -242,7 +255,7 @@ class _Keeper:
             return
         for folder in _checkpoints(self.out)[:-keep]:
             if folder.name != self.state.best:
-                shutil.rmtree(folder)
+                _remove(folder)
 
     def _log(self, line: dict[str, Any]) -> None:
         with (self.out / HISTORY).open("a", encoding="utf-8") as history:
@@ -267,8 +280,11 @@ def _training(event: Milestone, trained: list[Entry], state: State, progress: Pr
 
 def _checkpoints(out: Path) -> list[Path]:
     """The checkpoints there, in step order."""
-    found = [folder for folder in out.iterdir() if _CHECKPOINT.fullmatch(folder.name) and not folder.is_symlink()]
-    return sorted(found, key=_step_of)
+    return sorted(_named_as_checkpoints(out), key=_step_of)
+
+
+def _named_as_checkpoints(out: Path) -> list[Path]:
+    return [path for path in out.iterdir() if _CHECKPOINT.fullmatch(path.name) and path.is_dir()]
 
 
 def _step_of(folder: Path) -> int:
@@ -276,38 +292,69 @@ def _step_of(folder: Path) -> int:
     return training.step if training else 0
 
 
+def _best_of(folders: Iterable[Path]) -> str | None:
+    """The checkpoint of lowest validation loss, of equals the last; the best is never dropped, so it is there."""
+    best, lowest = None, math.inf
+    for folder in folders:
+        training = read_training(folder)
+        if training and training.validation_loss is not None and training.validation_loss <= lowest:
+            best, lowest = folder.name, training.validation_loss
+    return best
+
+
 def _cut_history(history: Path, step: int) -> None:
     """Drop what was logged after a step: it happens again. A line torn by the interruption goes too."""
+    if not history.exists():
+        return
     kept = []
     for line in history.read_text("utf-8", errors="replace").splitlines():
         with suppress(ValueError):
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
-    partial = history.with_name(f".{history.name}.partial")
-    partial.write_text("".join(kept), "utf-8")
-    partial.replace(history)
+    with whole_file(history) as partial:
+        partial.write_text("".join(kept), "utf-8")
 
 
 def _clear(out: Path) -> None:
     """Remove what a fine-tuning leaves, and nothing else: the user may keep other things here."""
-    (out / BEST).unlink(missing_ok=True)
-    for name in (STATE, HISTORY, PLOT, RESUME):
+    for name in (BEST, HISTORY, PLOT):
         (out / name).unlink(missing_ok=True)
-    partial = [*out.glob(".epoch-*.partial"), *out.glob(".step-*.partial")]
-    for folder in (out / SPLITS, *_checkpoints(out), *partial):
-        shutil.rmtree(folder, ignore_errors=True)
+    for folder in _named_as_checkpoints(out):
+        _remove(folder)
+    for name in (SPLITS, MERGED, *TRACKED):
+        shutil.rmtree(out / name, ignore_errors=True)
+    _remove_partial(out)
+
+
+def _remove(folder: Path) -> None:
+    """Whole or not at all, as it was written: what is left after a `kill -9` has no checkpoint's name."""
+    hidden = folder.with_name(f".{folder.name}.before")
+    shutil.rmtree(hidden, ignore_errors=True)
+    folder.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _remove_partial(out: Path) -> None:
+    """What was being written or removed when an earlier process was killed."""
+    for path in out.iterdir():
+        if _UNFINISHED.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _write_state(out: Path, state: State) -> None:
-    partial = out / f".{STATE}.partial"
-    partial.write_text(state.model_dump_json(indent=1), "utf-8")
-    partial.replace(out / STATE)
+    with whole_file(out / STATE) as partial:
+        partial.write_text(state.model_dump_json(indent=1), "utf-8")
 
 
-def _mark_best(out: Path, name: str) -> None:
-    (out / BEST).unlink(missing_ok=True)
+def _mark_best(out: Path, name: str | None) -> None:
+    partial = out / f".{BEST}.partial"
+    partial.unlink(missing_ok=True)
+    if name is None:
+        (out / BEST).unlink(missing_ok=True)
+        return
     with suppress(OSError):  # some file systems have no links; finetune.json says it too
-        (out / BEST).symlink_to(name, target_is_directory=True)
+        partial.symlink_to(name, target_is_directory=True)
+        partial.replace(out / BEST)
 
 
 def draw_losses(history: Path, image: Path) -> None:

@@ -9,12 +9,13 @@ import numpy as np
 from finetune.atomic import whole_file
 from finetune.checkpoint import Checkpoint
 from finetune.errors import FinetuneError, unknown_name
-from finetune.export import SHORT_DTYPES, chat_template, ends, too_large
+from finetune.export import SHORT_DTYPES, ends, too_large
 from finetune.gguf_tensors import GgufTensor, gguf_tensors
 from finetune.gguf_tokenizer import add_tokenizer
 from finetune.lora import merged
 from finetune.presets import ModelConfig
 from finetune.segments import Style
+from finetune.styles import template_for_others
 
 if TYPE_CHECKING:
     from gguf import GGMLQuantizationType, GGUFWriter
@@ -78,7 +79,7 @@ def _write(checkpoint: Checkpoint, path: Path, style: Style | None, dtype: str, 
         writer.add_file_type(LlamaFileType[_FILE_TYPES[dtype]])
         _add_shape(writer, config)
         notes = add_tokenizer(writer, tokenizer, config.vocab_size, ends(style, tokenizer))
-        if template := chat_template(style, tokenizer):
+        if template := template_for_others(style, tokenizer):
             writer.add_chat_template(template)
         _write_tensors(writer, tensors, dtype)
     finally:

@@ -32,15 +32,16 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     """The rate of a step, counted from 1, of so many.
 
-    It rises linearly over the warm-up, then stays, or falls as half a cosine to nothing at the end
-    (Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts).
+    It rises linearly over the warm-up, then stays, or falls as half a cosine (Loshchilov and Hutter 2017,
+    arXiv:1608.03983, without restarts), which would be at nothing one step after the last: no step learns nothing.
     """
     if step <= config.warmup_steps:
         return config.learning_rate * step / config.warmup_steps
     if config.schedule == "constant":
         return config.learning_rate
-    done = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
-    return config.learning_rate * (1 + math.cos(math.pi * min(1.0, done))) / 2
+    highest = max(1, config.warmup_steps)  # the step at which it is
+    done = (step - highest) / (steps - highest + 1)
+    return config.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -55,9 +56,9 @@ def gradients(weights: Iterable[Tensor]) -> list[Tensor]:
 
 
 @torch.no_grad()
-def clip(grads: list[Tensor], most: float | None) -> float:
-    """The norm of all gradients together; where it is above `most`, they are scaled down to it in place."""
+def clip(grads: list[Tensor], most: float) -> float:
+    """The norm of all gradients together; where it is above `most` (0: any), they are scaled down to it in place."""
     norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))))
-    if most is not None and norm > most:
+    if most and norm > most:
         torch._foreach_mul_(grads, most / (norm + 1e-6))
     return norm

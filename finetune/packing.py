@@ -64,7 +64,7 @@ class Packed:
             rows = _spread(qkv, group, self.shared).split(sizes, dim=-1)  # type: ignore[no-untyped-call]  # (rows, length, widths)
             heads = (row.unflatten(-1, (-1, q.shape[2])).transpose(1, 2) for row in rows)
             mixed.append(causal(*heads).transpose(1, 2).flatten(2))  # (rows, length, heads x head size)
-        return _collect(self, mixed).unflatten(1, q.shape[1:])
+        return _collect(self, mixed).view(q.shape)
 
 
 def _spread(tokens: Tensor, group: Group, shared: int) -> Tensor:

@@ -27,7 +27,7 @@ class TrainConfig(BaseModel):
     warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises from nothing.")
     weight_decay: float = Field(0.1, ge=0, description="Of AdamW; not of norms and biases.")
     decay_all: bool = Field(False, description="Decay norms and biases too, as the book does.")
-    clip: float | None = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    clip: float = Field(1.0, ge=0, description="Largest norm of the gradient; 0: any.")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Of the arithmetic; weights stay float32.")
     gradient_checkpointing: bool = Field(False, description="Compute activations twice instead of keeping them.")
     compile: bool = Field(False, description="Compile the blocks with torch.compile; wants a C++ compiler on a CPU.")
@@ -39,7 +39,7 @@ class TrainConfig(BaseModel):
     save_every: int | None = Field(None, ge=1, description="Steps between checkpoints; an epoch by default.")
     keep: int | None = Field(None, ge=1, description="Keep only the last so many checkpoints, and the best.")
     patience: int = Field(2, ge=0, description="Checkpoints without a lower validation loss to stop after; 0: never.")
-    seed: int = Field(0, description="Of the split, the order of entries, adapters and dropout.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Of the split, the order of entries, adapters and dropout.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -54,7 +54,7 @@ class TrainConfig(BaseModel):
 # What a recipe sets; flags given beside it win.
 RECIPES: dict[str, dict[str, object]] = {
     "default": {},
-    "book": {"mask_prompt": False, "shuffle": False, "decay_all": True, "clip": None, "epochs": 2, "patience": 0},
+    "book": {"mask_prompt": False, "shuffle": False, "decay_all": True, "clip": 0.0, "epochs": 2, "patience": 0},
 }
 
 

@@ -1,15 +1,16 @@
 """What an interrupted training needs to go on: trained weights, moments, and how far it was."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from finetune.atomic import whole_file
 from finetune.errors import FinetuneError
 from finetune.train import Progress, Trainer
 
@@ -17,13 +18,14 @@ RESUME = "resume.safetensors"
 
 
 def save_progress(path: Path, trainer: Trainer) -> None:
-    """Write the file whole or not at all, on disk before it counts."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write the file whole or not at all, on disk before it counts.
+
+    Raises:
+        FinetuneError: If the disk is full, or the place cannot be written to.
+    """
     progress = json.dumps(asdict(trainer.progress))
-    save_file(_tensors(trainer), partial, metadata={"progress": progress})
-    with partial.open("rb") as handle:
-        os.fsync(handle.fileno())
-    partial.replace(path)
+    with whole_file(path) as partial:
+        save_file(_tensors(trainer), partial, metadata={"progress": progress})
 
 
 @torch.no_grad()
@@ -35,17 +37,25 @@ def load_progress(path: Path, trainer: Trainer) -> None:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            progress = json.loads(file.metadata()["progress"])
+            progress = _progress(json.loads(file.metadata()["progress"]))
             for name, tensor in _tensors(trainer).items():
-                tensor.copy_(file.get_tensor(name))
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+                stored = file.get_tensor(name)
+                if stored.shape != tensor.shape:
+                    raise ValueError(f"{name}: wanted {tuple(tensor.shape)}, found {tuple(stored.shape)}")
+                tensor.copy_(stored)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FinetuneError(f"{path} is damaged ({error}); --overwrite starts the training anew") from None
-    for name in ("since_validation", "since_milestone", "validations"):
-        value = progress[name]
-        progress[name] = [tuple(item) for item in value] if name == "validations" else tuple(value)
-    trainer.progress = Progress(**progress)
+    trainer.progress = progress
     for state in trainer.optimizer.state.values():
-        state["step"].fill_(trainer.progress.step)
+        state["step"].fill_(progress.step)
+
+
+def _progress(raw: dict[str, Any]) -> Progress:
+    """What JSON made of the tuples, turned back."""
+    for name in ("since_validation", "since_milestone"):
+        raw[name] = tuple(raw[name])
+    raw["validations"] = [tuple(item) for item in raw["validations"]]
+    return Progress(**raw)
 
 
 def _tensors(trainer: Trainer) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Prompt styles: how an entry becomes the text a model is asked with, and where its answers end."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,9 +12,10 @@ from finetune.segments import Segment, Style, answered, text_of
 if TYPE_CHECKING:
     from finetune.tokenizer import Tokenizer
 
-__all__ = ["CHAT", "STYLES", "Segment", "Style", "check_style", "style_named", "text_of"]
+__all__ = ["CHAT", "STYLES", "Segment", "Style", "check_style", "style_named", "template_for_others", "text_of"]
 
 CHAT = "chat"  # the style that a checkpoint brings along
+_PROBE = Entry(item_id="probe", instruction="?")
 
 _ALPACA_HEAD = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request."
@@ -197,3 +199,18 @@ def style_named(name: str, tokenizer: "Tokenizer | None" = None) -> Style:
     from finetune.chat_style import ChatStyle  # jinja2 is wanted by this style alone
 
     return ChatStyle(tokenizer.chat_template, tokenizer)
+
+
+def template_for_others(style: Style | None, tokenizer: "Tokenizer") -> str | None:
+    """The style as a Jinja template that writes all that the model is asked with.
+
+    Where the tokenizer begins every text with a token, the template writes it: what other programs make of a
+    template they encode without adding any.
+    """
+    template = style.chat_template if style else tokenizer.chat_template
+    if not style or template is None or tokenizer.start_of_text is None:
+        return template
+    first = style.prompt(_PROBE)[0]
+    if first.control and tokenizer.control(first.text) == tokenizer.start_of_text:
+        return template
+    return "{{ " + json.dumps(tokenizer.decode([tokenizer.start_of_text])) + " }}" + template

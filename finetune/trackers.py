@@ -1,11 +1,13 @@
 """Losses for the dashboards people know: TensorBoard and Weights & Biases, each an extra."""
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 from finetune.errors import FinetuneError, unknown_name
-from finetune.train import Evaluated, Event, Stepped
+from finetune.train import Evaluated, Event, Started, Stepped
 
 
 class Tracker(Protocol):
@@ -19,12 +21,11 @@ class Tracker(Protocol):
 
 
 class _TensorBoard:
-    def __init__(self, out: Path, settings: Mapping[str, Any]):
-        try:
-            from torch.utils.tensorboard.writer import SummaryWriter
-        except ImportError:
-            raise FinetuneError("--log tensorboard wants its package: pip install 'ift-eval[tensorboard]'") from None
-        self.writer = SummaryWriter(str(out / "tensorboard"))
+    def __init__(self, out: Path, settings: Mapping[str, Any], done: int):
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        # What an interrupted run wrote after the step from which it goes on is hidden.
+        self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=done + 1 if done else None)
         text = "\n".join(f"    {name}: {value}" for name, value in settings.items())
         self.writer.add_text("settings", text)
 
@@ -37,13 +38,15 @@ class _TensorBoard:
 
 
 class _WandB:
-    def __init__(self, out: Path, settings: Mapping[str, Any]):
-        try:
-            import wandb
-        except ImportError:
-            raise FinetuneError("--log wandb wants its package: pip install 'ift-eval[wandb]'") from None
-        out.mkdir(parents=True, exist_ok=True)
-        self.run = wandb.init(dir=str(out), name=out.name, config=dict(settings), resume="allow")
+    def __init__(self, out: Path, settings: Mapping[str, Any], done: int):
+        import wandb
+
+        name = out / "wandb" / "run-id"  # a training that goes on is the same run there
+        if not (done and name.exists()):
+            name.parent.mkdir(parents=True, exist_ok=True)
+            name.write_text(uuid4().hex[:12], "utf-8")
+        ident = name.read_text("utf-8")
+        self.run = wandb.init(dir=str(out), id=ident, name=out.name, config=dict(settings), resume="allow")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self.run.log(dict(values), step=step)
@@ -52,19 +55,48 @@ class _WandB:
         self.run.finish()
 
 
-TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Tracker]] = {"tensorboard": _TensorBoard, "wandb": _WandB}
+TRACKERS: dict[str, Callable[[Path, Mapping[str, Any], int], Tracker]] = {"tensorboard": _TensorBoard, "wandb": _WandB}
 
 
-def open_trackers(names: Sequence[str], out: Path, settings: Mapping[str, Any]) -> list[Tracker]:
-    """The trackers of these names, which write into the training's folder.
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse what could not be opened.
 
     Raises:
-        FinetuneError: If one is unknown, or its package is not installed.
+        FinetuneError: If one is unknown, or its package, which has its name, is not installed.
     """
     for name in names:
         if name not in TRACKERS:
             raise unknown_name("--log", name, TRACKERS)
-    return [TRACKERS[name](out, settings) for name in names]
+        found = find_spec(name)
+        if found is None or found.origin is None:  # a folder of that name, which a tracker leaves, is no package
+            raise FinetuneError(f"--log {name} wants its package: pip install 'ift-eval[{name}]'")
+
+
+class Trackers:
+    """Trackers by name; they open when training starts: the folder is theirs then, and known where it goes on."""
+
+    def __init__(self, names: Sequence[str], out: Path, settings: Mapping[str, Any]):
+        """What to open, the training's folder, and settings to show there.
+
+        Raises:
+            FinetuneError: As `check_trackers`.
+        """
+        check_trackers(names)
+        self.names, self.out, self.settings = names, out, settings
+        self.opened: list[Tracker] = []
+
+    def take(self, event: Event) -> None:
+        """Pass on the numbers of an event, if it has any."""
+        if isinstance(event, Started):
+            self.opened = [TRACKERS[name](self.out, self.settings, event.done) for name in self.names]
+        elif self.opened and (told := values_of(event)):
+            for tracker in self.opened:
+                tracker.log(*told)
+
+    def close(self) -> None:
+        """Write what is left."""
+        for tracker in self.opened:
+            tracker.close()
 
 
 def values_of(event: Event) -> tuple[int, dict[str, float]] | None:
@@ -72,7 +104,7 @@ def values_of(event: Event) -> tuple[int, dict[str, float]] | None:
     match event:
         case Stepped():
             numbers = {"train/loss": event.loss, "train/learning_rate": event.rate, "train/grad_norm": event.norm}
-            return event.step, numbers | {"train/tokens_per_second": event.tokens / event.seconds}
+            return event.step, numbers | {"train/tokens_per_second": event.tokens / max(event.seconds, 1e-9)}
         case Evaluated():
             return event.step, {"eval/loss": event.validation_loss, "epoch": event.epoch}
         case _:

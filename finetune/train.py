@@ -131,7 +131,7 @@ class Trainer:
         """Encode the entries and make the optimizer, over the weights that want a gradient.
 
         Raises:
-            FinetuneError: If no entry fits the context, or has an answer to learn.
+            FinetuneError: If no entry fits the context, or has an answer to learn; if memory runs out.
         """
         self.checkpoint, self.splits, self.config, self.team = checkpoint, splits, config, team or Team()
         self.model, self.device = checkpoint.model, checkpoint.model.device
@@ -141,7 +141,8 @@ class Trainer:
         self.training = self._encode("training", splits.train)
         self.validation = self._encode("validation", splits.validation)
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
-        self.optimizer = make_optimizer(self.model, config)
+        with enough_memory(config):
+            self.optimizer = make_optimizer(self.model, config)
         self.entries_a_step = config.batch_size * config.accumulate * self.team.size
         self.steps_per_epoch = math.ceil(len(self.training) / self.entries_a_step)
         self.steps = min(self.steps_per_epoch * config.epochs, config.max_steps or sys.maxsize)
@@ -228,12 +229,8 @@ class Trainer:
         loss, trained, real = self._gradient()
         rate = learning_rate(self.config, self.progress.step + 1, self.steps)
         norm = clip(gradients(self.weights), self.config.clip)
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise FinetuneError(
-                f"the {'gradient' if math.isfinite(loss) else 'loss'} became {norm if math.isfinite(loss) else loss} "
-                f"at step {self.progress.step + 1}; what was saved before stands; "
-                f"lower --learning-rate (it is {rate:g}) or set --clip"
-            )
+        for what, value in (("loss", loss), ("gradient", norm)):
+            self._want_number(what, value, self.progress.step + 1)
         set_rate(self.optimizer, rate)
         with enough_memory(self.config):
             self.optimizer.step()
@@ -260,6 +257,17 @@ class Trainer:
         (loss,) = self.team.sum([loss], self.device)
         return loss, int(trained), int(real)
 
+    def _want_number(self, what: str, value: float, step: int) -> None:
+        if math.isfinite(value):
+            return
+        if step == 0:
+            raise FinetuneError(f"the {what} of the base is {value} before any training; take a base that is whole")
+        clip_ = "" if self.config.clip else " or set --clip 1"
+        raise FinetuneError(
+            f"the {what} became {value} at step {step}; what was saved before stands; "
+            f"lower --learning-rate (it is {self.config.learning_rate:g}){clip_}"
+        )
+
     def _count(self, loss: float, trained: int) -> None:
         now = self.progress
         now.step += 1
@@ -281,6 +289,7 @@ class Trainer:
                 trained += batch.trained
         total, count = self.team.sum([total, float(trained)], self.device)
         now = self.progress
+        self._want_number("validation loss", total / count, now.step)
         train_loss = _mean(now.since_validation)
         now.since_validation = (0.0, 0)
         now.validations.append((now.step, train_loss, total / count))
@@ -292,6 +301,10 @@ class Trainer:
         losses = [loss for _, _, loss in self.progress.validations]
         lowest = losses.index(min(losses))
         if self.progress.turned or len(losses) - 1 - lowest < TURNED_AFTER:
+            return
+        # Before the first step there is no training loss.
+        then, now = (self.progress.validations[n][1] for n in (max(1, lowest), -1))
+        if then is None or now is None or now >= then:
             return
         self.progress.turned = True
         yield Turned(self.progress.validations[lowest][0], losses[lowest], losses[-1])
@@ -358,7 +371,7 @@ def _mean(sums: tuple[float, int]) -> float | None:
 def _what_did_not_fit(name: str, encoded: Encoded, entries: int, length: int) -> list[str]:
     lines = (
         (encoded.untrained, "left out: they have no answer to learn"),
-        (encoded.dropped, f"left out: too long for {length} tokens"),
+        (encoded.dropped, f"left out: too long for a context of {length} tokens"),
         (encoded.cut, f"cut at {length} tokens"),
     )
     return [f"{count} of {entries} {name} entries {what}" for count, what in lines if count]

@@ -74,6 +74,11 @@ class KVCache:
 def causal(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Attention in (B, heads, T, head size), causal unless a mask (B, 1, T, S) says otherwise."""
     grouped = q.shape[1] != k.shape[1]
+    if grouped and q.is_cuda and (mask is not None or q.dtype == torch.float32):
+        # On CUDA only the flash kernel shares heads, and it knows neither masks nor float32: without copies of
+        # keys and values the scores of all pairs would stand in memory.
+        k, v = (part.repeat_interleave(q.shape[1] // part.shape[1], dim=1) for part in (k, v))
+        grouped = False
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped)
 
 

@@ -118,7 +118,7 @@ def _not_only_tensors(path: Path, reason: str) -> FinetuneError:
     # PyTorch's own words are many lines, and advise to run the code after all.
     called = re.search(r"GLOBAL ([\w.]+)", reason)
     if called is None:
-        return FinetuneError(f"{path} is damaged or was not written by torch.save; {_AGAIN}")
+        return FinetuneError(f"{path} holds other things than tensors, or is damaged, and was not run; {_HOW_TO_SAVE}")
     return FinetuneError(
         f"{path} wants to run {called[1]} when it is opened and was not: wanted tensors only; "
         f"if you trust who made it, {_HOW_TO_SAVE}"

@@ -247,7 +247,8 @@ def find_folder(reference: Reference) -> Path:
 
 def _no_such_folder(reference: Reference) -> HarnessError:
     path = Path(reference.target)
-    siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    siblings = [p.name for p in beside if p.is_dir() or p.suffix == ".pth"]
     known = [*siblings, *SHORT_NAMES]
     if not siblings and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", reference.target):
         known.append(f"hf:{reference.target}")

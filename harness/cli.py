@@ -13,6 +13,7 @@ from typer.exceptions import Abort, TyperException
 
 from benchmarks.presets import MMLU_SHOTS
 from harness import options
+from harness.data_command import data
 from harness.errors import HarnessError
 from harness.finetune_command import finetune
 from harness.mistakes import in_words
@@ -74,6 +75,7 @@ def demo(
 
 
 app.command()(finetune)
+app.command()(data)
 
 
 @app.command()

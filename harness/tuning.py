@@ -17,7 +17,7 @@ from harness.stages import one_target
 if TYPE_CHECKING:
     from finetune.folder import State
     from finetune.recipes import TrainConfig
-    from finetune.trackers import Tracker
+    from finetune.trackers import Trackers
     from finetune.train import Event
 
 
@@ -46,9 +46,12 @@ def tune(
     from finetune.folder import State, already_done, fine_tune, read_state
     from finetune.parallel import local_device, working_together
     from finetune.styles import check_style
-    from finetune.trackers import open_trackers
+    from finetune.trackers import Trackers, check_trackers
 
     check_style(config.style)
+    check_trackers(log)
+    if merge and config.lora_rank is None:
+        raise HarnessError("--merge folds adapters into their base; give --lora-rank too, or leave it out")
     splits = make_splits(data, validation=validation, test=test, shuffle=config.shuffle, seed=config.seed)
     target = one_target(resolve([base]), "--base")
     if config.lora_rank is not None and target.is_adapter:
@@ -73,13 +76,26 @@ def tune(
         else:
             sizes = f"{len(splits.train)} training, {len(splits.test)} test, {len(splits.validation)} validation"
             screen.say(f"{target.record.name}: {sizes} entries")
-            trackers = open_trackers(log if team.leads else [], out, config.model_dump())
             checkpoint = target.load(device=str(where), dtype="float32", fold=True)
             events = fine_tune(checkpoint, splits, state, out, team=team, overwrite=overwrite)
-            _show(events, trackers, screen)
+            _show(events, Trackers(log if team.leads else (), out, config.model_dump()), screen)
             early = f"early stop: {state.stopped}" if state.stopped else "all epochs done"
             screen.say(f"{out}: best is {state.best} ({early})")
+        if merge and team.leads:
+            _merge_best(out, state, screen)
     return state
+
+
+def _merge_best(out: Path, state: "State", screen: Screen) -> None:
+    """Write the best adapter and its base as one model, if that has not been done."""
+    from finetune.checkpoint import save_checkpoint
+    from finetune.folder import MERGED
+
+    folder = out / MERGED
+    if not folder.exists():
+        best = one_target(resolve([str(out / str(state.best))]), "--merge")
+        save_checkpoint(folder, best.load(device="cpu", dtype="float32", fold=True))
+        screen.say(f"{folder}: {state.best} and its base as one model")
 
 
 def _digest(splits: Splits) -> str:
@@ -101,35 +117,25 @@ def _tell_of_data(splits: Splits, screen: Screen) -> None:
             screen.warn(f"{n} of {len(entries)} {name} entries are among the training entries too")
 
 
-def _show(events: "Iterator[Event]", trackers: "Sequence[Tracker]", screen: Screen) -> None:
+def _show(events: "Iterator[Event]", trackers: "Trackers", screen: Screen) -> None:
     """Run a training to its end: a bar, lines, numbers for the trackers."""
     columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     try:
         with Progress(*columns, TimeRemainingColumn(), console=screen.err, disable=screen.still, transient=True) as bar:
-            for line in _follow(_tracked(events, trackers), bar, screen):
+            for line in _follow(events, trackers, bar, screen):
                 screen.say(line)
     finally:
-        for tracker in trackers:
-            tracker.close()
+        trackers.close()
 
 
-def _tracked(events: "Iterator[Event]", trackers: "Sequence[Tracker]") -> "Iterator[Event]":
-    from finetune.trackers import values_of
-
-    for event in events:
-        if trackers and (told := values_of(event)):
-            for tracker in trackers:
-                tracker.log(*told)
-        yield event
-
-
-def _follow(events: "Iterator[Event]", bar: Progress, screen: Screen) -> Iterator[str]:
+def _follow(events: "Iterator[Event]", trackers: "Trackers", bar: Progress, screen: Screen) -> Iterator[str]:
     """Advance the bar, warn of what did not fit; yield what is worth a line."""
     from finetune.train import Evaluated, Milestone, Started, Stepped, Turned
 
     task = bar.add_task("fine-tuning", total=None, rate="")
     tokens, seconds = 0, 0.0
     for event in events:
+        trackers.take(event)
         match event:
             case Started():
                 bar.update(task, total=event.steps, completed=event.done)
@@ -139,7 +145,7 @@ def _follow(events: "Iterator[Event]", bar: Progress, screen: Screen) -> Iterato
                     screen.warn(note)
             case Stepped():
                 tokens, seconds = tokens + event.tokens, seconds + event.seconds
-                rate = f"loss {event.loss:.2f} · {tokens / seconds:,.0f} tokens/s"
+                rate = f"loss {event.loss:.2f} · {tokens / max(seconds, 1e-9):,.0f} tokens/s"
                 bar.update(task, completed=event.step, rate=rate)
             case Evaluated():
                 trained = "" if event.train_loss is None else f"training loss {event.train_loss:.3f}, "

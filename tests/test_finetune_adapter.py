@@ -303,6 +303,8 @@ def cut(folder: Path) -> None:
         (lambda f: configured(f, r="x"), "adapter_config.json is damaged: invalid literal"),
         (lambda f: configured(f, r=0), "adapter_config.json is damaged: .*wanted a whole number from 1 as rank"),
         (lambda f: configured(f, alpha_pattern=[1]), "adapter_config.json is damaged"),
+        (lambda f: configured(f, alpha_pattern={"(": 1}), "adapter_config.json is damaged: missing"),
+        (lambda f: rewritten(f, lambda t: {k: v[:0] for k, v in t.items()}), r"lora_A \(0, 44\), lora_B \(0, 4\)"),
         (lambda f: configured(f, base_model_name_or_path=None), "wanted base_model_name_or_path, found None"),
         (lambda f: configured(f, base_model_name_or_path="/no/such"), "was made for /no/such, which is not here"),
         (lambda f: configured(f, base_model_name_or_path="../adapter"), "is an adapter too; merge that one"),

@@ -152,6 +152,22 @@ def test_autocast_trains_every_family(family: str, tmp_path: Path) -> None:
     assert all(w.grad is not None and w.grad.to_dense().isfinite().all() for w in ours.parameters())
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="wants a GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_computes_the_same(family: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    theirs = random_model(family)
+    theirs.save_pretrained(tmp_path)
+    ours = load_weights(tmp_path, read_config(tmp_path), device="cuda", dtype=dtype).eval()
+    tokens = some_tokens(3, 48)
+    with torch.no_grad():
+        wanted = theirs(tokens).logits
+        cache = KVCache(ours.config, 3, 48, device="cuda", dtype=dtype)
+        pieces = [ours(part, cache) for part in torch.split(tokens.cuda(), [17, 1, 30], dim=1)]
+        for found in (ours(tokens.cuda()), torch.cat(pieces, dim=1)):
+            tolerance = 1e-3 if dtype == torch.float32 else 0.1 * float(wanted.std())
+            assert (found.float().cpu() - wanted).abs().mean() < tolerance
+
+
 def test_llama3_positions_are_transformers_own_over_the_whole_context() -> None:
     scaling = {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
     theirs = transformers.LlamaConfig(

@@ -1,51 +1,69 @@
+"""What becomes of examples on their way into a pass: tokens, and which of them are learnt."""
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.batches import IGNORED, batches, collate
+from finetune.batches import Batch, make_batch
 from finetune.examples import Example
 
-PAD = 99
 
-examples = st.lists(
-    st.lists(st.booleans(), min_size=1, max_size=11).map(
-        lambda trained: Example(list(range(1, len(trained) + 2)), [False, *trained])
-    ),
-    min_size=1,
-    max_size=5,
-)
+@st.composite
+def an_example(draw: st.DrawFn) -> Example:
+    trained = [False, *draw(st.lists(st.booleans(), min_size=1, max_size=11))]
+    trained[-1] = trained[-1] or True not in trained
+    ids = draw(st.lists(st.integers(0, 3), min_size=len(trained), max_size=len(trained)))
+    return Example(ids, trained)
 
 
-@given(examples, st.booleans())
-def test_targets_are_inputs_shifted_by_one_and_only_answers_are_trained(made: list[Example], masked: bool) -> None:
-    inputs, targets = collate(made, pad=PAD, mask_prompt=masked)
-    assert inputs.shape == targets.shape == (len(made), max(len(e.tokens) for e in made) - 1)
-    for row, example in enumerate(made):
-        n = len(example.tokens) - 1
-        assert inputs[row].tolist() == example.tokens[:-1] + [PAD] * (inputs.shape[1] - n)
-        pairs = zip(example.tokens[1:], example.trained[1:], strict=True)
-        wanted = [token if trained or not masked else IGNORED for token, trained in pairs]
-        assert targets[row].tolist() == wanted + [IGNORED] * (inputs.shape[1] - n)
+examples = st.lists(an_example(), min_size=1, max_size=5)
+
+
+def learnt(batch: Batch) -> list[tuple[int, int]]:
+    """(token, the one that is learnt to follow it), each as often as it counts."""
+    before = batch.tokens[batch.wanted][batch.at]
+    pairs = zip(before.tolist(), batch.targets.tolist(), batch.counts.tolist(), strict=True)
+    return sorted((token, target) for token, target, count in pairs for _ in range(int(count)))
+
+
+@given(examples, st.booleans(), st.booleans())
+def test_every_trained_token_is_learnt_after_the_one_before_it(made: list[Example], packing: bool, share: bool) -> None:
+    batch = make_batch(made, packing=packing, share=share)
+    pairs = [
+        (before, token)
+        for example in made
+        for before, token, trained in zip(example.tokens, example.tokens[1:], example.trained[1:], strict=False)
+        if trained
+    ]
+    assert learnt(batch) == sorted(pairs)
+    assert batch.trained == len(pairs)
+    assert batch.real == sum(len(example.tokens) - 1 for example in made)
+
+
+@given(examples)
+def test_padded_rows_hold_the_entries_without_their_last_token(made: list[Example]) -> None:
+    batch = make_batch(made, packing=False)
+    longest = max(len(example.tokens) for example in made) - 1
+    assert batch.tokens.tolist() == [e.tokens[:-1] + [0] * (longest - len(e.tokens) + 1) for e in made]
+    assert batch.layout is None
+
+
+def test_what_entries_share_is_there_once_and_counts_for_each() -> None:
+    made = [Example([1, 2, 3, last], [False, True, True, True]) for last in (7, 8, 8)]
+    batch = make_batch(made)
+    assert batch.tokens.tolist() == [1, 2, 3, 3, 3]  # the last input token stays each entry's own
+    assert learnt(batch) == [(1, 2)] * 3 + [(2, 3)] * 3 + [(3, 7), (3, 8), (3, 8)]
+    assert len(batch.targets) == 5, "equal targets of a shared token are one"
+    assert batch.trained == 9
 
 
 def test_the_books_example() -> None:
-    """Chapter 7's own three sequences: padded with 50256, targets shifted, padding after the first end ignored."""
+    """Chapter 7's own three sequences: targets shifted, nothing learnt after the first end."""
     end = 50256
     texts = [[0, 1, 2, 3, 4, end], [5, 6, end], [7, 8, 9, end]]
     rows = [Example(tokens, [False, *[True] * (len(tokens) - 1)]) for tokens in texts]
-    inputs, targets = collate(rows, pad=end, mask_prompt=False)
-    assert inputs.tolist() == [[0, 1, 2, 3, 4], [5, 6, end, end, end], [7, 8, 9, end, end]]
+    batch = make_batch(rows, packing=False)
+    assert batch.tokens.tolist() == [[0, 1, 2, 3, 4], [5, 6, 0, 0, 0], [7, 8, 9, 0, 0]]
+    targets = torch.full((3, 5), -100)
+    targets[tuple(index[batch.at] for index in batch.wanted)] = batch.targets
     assert targets.tolist() == [[1, 2, 3, 4, end], [6, end, -100, -100, -100], [8, 9, end, -100, -100]]
-
-
-def test_every_example_comes_once_in_either_order() -> None:
-    made = [Example([n, n + 1, n + 2], [False, True, True]) for n in range(0, 70, 3)]
-
-    def first_tokens(generator: torch.Generator | None) -> list[int]:
-        parts = batches(made, batch_size=4, pad=0, mask_prompt=False, generator=generator)
-        return [int(row[0]) for inputs, _ in parts for row in inputs]
-
-    in_order = [e.tokens[0] for e in made]
-    shuffled = first_tokens(torch.Generator().manual_seed(0))
-    assert first_tokens(None) == in_order
-    assert sorted(shuffled) == in_order != shuffled

@@ -1,5 +1,6 @@
 """The book's `.pth` files: its model written here in our own words, saved as the book saves it, read by ours."""
 
+import json
 import os
 import pickle
 from collections.abc import Callable
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiktoken
 import torch
 import transformers
 from torch import Tensor, nn
@@ -18,12 +18,13 @@ from finetune.checkpoint import Checkpoint, fingerprint, load_checkpoint, save_c
 from finetune.errors import FinetuneError
 from finetune.tokenizer import Tokenizer
 from harness.checkpoints import resolve
+from tests.command_line import in_process
 from tests.random_models import in_pieces
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 transformers.utils.logging.disable_progress_bar()
 
-VOCABULARY, CONTEXT, WIDTH, HEADS = 61, 24, 128, 2
+VOCABULARY, CONTEXT, WIDTH, HEADS = 61, 96, 128, 2
 
 
 class BookNorm(nn.Module):
@@ -139,7 +140,7 @@ def test_logits_equal_the_books_with_and_without_cache(bias: bool, tmp_path: Pat
     assert (ours.config.n_heads, ours.config.n_layers, ours.config.tied, ours.config.qkv_bias) == (2, 3, False, bias)
     assert logits(book).std() > 0.5, "weights too small to tell anything"
     torch.testing.assert_close(logits(ours), logits(book), atol=1e-4, rtol=0)
-    torch.testing.assert_close(in_pieces(ours, tokens(), [9, 1, 13, 1]), logits(book), atol=1e-4, rtol=0)
+    torch.testing.assert_close(in_pieces(ours, tokens(), [9, 1, 85, 1]), logits(book), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -241,17 +242,22 @@ def _with_pickle(found: Any, path: Path) -> None:
     path.write_bytes(pickle.dumps(found))
 
 
-@pytest.mark.parametrize("write", [_with_torch, _old_torch, _with_pickle])
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (_with_torch, "wants to run posix.system when it is opened and was not: wanted tensors only; if you trust"),
+        (_old_torch, "wants to run posix.system when it is opened and was not: wanted tensors only; if you trust"),
+        (_with_pickle, "holds other things than tensors, or is damaged, and was not run; save it as torch.save"),
+    ],
+)
+@pytest.mark.skipif(os.name != "posix", reason="the trap is a shell command, and its module is named")
 def test_a_file_that_wants_to_run_code_is_refused_and_nothing_runs(
-    write: Callable[[Any, Path], None], tmp_path: Path
+    write: Callable[[Any, Path], None], said: str, tmp_path: Path
 ) -> None:
     trap, path = tmp_path / "ran", tmp_path / "model.pth"
     write({**book_model().state_dict(), "tok_emb.weight": Touch(trap)}, path)
-    said = refusal(path)
-    assert "wants to run" in said
-    assert ".system when it is opened and was not" in said or write is _with_pickle
-    assert not trap.exists()
-    with pytest.raises(FinetuneError, match="wants to run"):
+    assert said in refusal(path)
+    with pytest.raises(FinetuneError):
         load_checkpoint(path)
     assert not trap.exists()
     with suppress(RuntimeError):  # the plain pickle is no file of torch.save's, but by then it is too late
@@ -334,13 +340,20 @@ def test_the_file_is_a_checkpoint(checkpoint: Path, tokenizer: Tokenizer) -> Non
     assert fingerprint(checkpoint) != before
 
 
-def test_without_a_tokenizer_beside_it_gpt2s_own_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_answers_on_the_command_line(checkpoint: Path, tmp_path: Path) -> None:
+    entries = [{"instruction": f"Add {i}", "input": "", "output": f"{i + 1}"} for i in range(3)]
+    (tmp_path / "data.json").write_text(json.dumps(entries), "utf-8")
+    data, run = ("--data", tmp_path / "data.json"), ("--run", tmp_path / "run")
+    said = in_process("respond", checkpoint, *data, *run, "--max-new-tokens", 2, "--quiet")
+    assert said.code == 0, said
+    (answers,) = (tmp_path / "run" / "responses").glob("*/sft.pth-*.jsonl")
+    assert len(answers.read_text("utf-8").splitlines()) == 3
+    assert "did you mean sft.pth" in in_process("respond", tmp_path / "stf.pth", *data, *run).mistake()
+
+
+def test_without_a_tokenizer_beside_it_gpt2s_own_is_taken(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(shared_data / "tiktoken"))
     torch.save(BookGPT(layers=1, vocabulary=50257, width=64).state_dict(), tmp_path / "gpt2.pth")
-    plain = tiktoken.Encoding(
-        "gpt2",
-        pat_str=r"\w+",
-        mergeable_ranks={bytes([i]): i for i in range(256)},
-        special_tokens={"<|endoftext|>": 50256},
-    )
-    monkeypatch.setattr(tiktoken, "get_encoding", {"gpt2": plain}.__getitem__)
-    assert load_checkpoint(tmp_path / "gpt2.pth").tokenizer.name == "gpt2"
+    assert load_checkpoint(tmp_path / "gpt2.pth").tokenizer.encode("Hello, world!") == [15496, 11, 995, 0]

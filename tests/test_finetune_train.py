@@ -1,23 +1,29 @@
-"""The loop against a plain reference, and the folder it leaves."""
+"""The loop against a plain reference: its steps, when it validates, when it stops, what it refuses."""
 
 import copy
-import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
+from torch import Tensor
 from torch.nn import functional as F
 
-from finetune.batches import collate
-from finetune.checkpoint import Checkpoint, load_checkpoint
+from finetune.arithmetic import usable_dtype
+from finetune.checkpoint import Checkpoint
 from finetune.errors import FinetuneError
-from finetune.examples import encode_entries
-from finetune.folder import State, already_done, fine_tune
+from finetune.examples import Example, encode_entries
+from finetune.lora import LoraConfig, attach
+from finetune.memory import enough_memory
 from finetune.recipes import TrainConfig, recipe_named
 from finetune.splits import Splits, make_splits
 from finetune.styles import style_named
-from finetune.train import Milestone, Evaluated, Started, Stepped, Stopped, train
-from tests.conftest import tiny_model
+from finetune.train import Evaluated, Event, Milestone, Started, Stepped, Stopped, Turned, train
+from finetune.transformer import Transformer
+from tests.command_line import as_process
+from tests.conftest import MakeCheckpoint, tiny_model
 
 FAST = TrainConfig(epochs=2, batch_size=4, learning_rate=1e-3, eval_every=4)
 
@@ -27,30 +33,76 @@ def splits(data_file: Path) -> Splits:
     return make_splits(data_file)
 
 
-def state(config: TrainConfig = FAST, **fields: str) -> State:
-    return State(settings=config, **{"data": "d", "base": "b", "base_fingerprint": "f", **fields})
+def plain_loss(model: Transformer, batch: list[Example]) -> Tensor:
+    """Full logits of padded rows, everything but the learnt tokens ignored with -100: as the book does it."""
+    longest = max(len(example.tokens) for example in batch)
+    tokens, targets = torch.zeros(len(batch), longest, dtype=torch.long), torch.full((len(batch), longest - 1), -100)
+    for row, example in enumerate(batch):
+        ids, flags = torch.tensor(example.tokens), torch.tensor(example.trained)
+        tokens[row, : len(ids)] = ids
+        targets[row, : len(ids) - 1] = torch.where(flags, ids, -100)[1:]
+    return F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), targets.flatten(), ignore_index=-100)
 
 
-def test_three_steps_equal_a_plain_loop(tiny: Checkpoint, splits: Splits) -> None:
-    """The same weights as textbook code: full logits, cross entropy with -100, torch's AdamW."""
-    config = TrainConfig(epochs=1, batch_size=4, learning_rate=1e-3, shuffle=False, clip=None, decay_all=True)
+def same(one: Transformer, other: Transformer, atol: float) -> bool:
+    """Whether the weights agree. A bias of the keys changes no attention: its gradient is rounding, blown up by Adam."""
+    for (name, ours), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
+        if not name.endswith("qkv.bias"):
+            assert torch.allclose(ours, theirs, atol=atol), name
+    return True
+
+
+@pytest.mark.parametrize("packing", [True, False])
+@pytest.mark.parametrize("mask_prompt", [True, False])
+def test_three_steps_equal_a_plain_loop(tiny: Checkpoint, splits: Splits, packing: bool, mask_prompt: bool) -> None:
+    """The same weights as textbook code: full logits, cross entropy with -100, torch's AdamW, its clipping."""
+    config = TrainConfig(
+        epochs=1, batch_size=4, learning_rate=1e-3, shuffle=False, clip=0.5, decay_all=True,
+        packing=packing, mask_prompt=mask_prompt, schedule="cosine", warmup_steps=2,
+    )  # fmt: skip
     splits = Splits(splits.train[:12], [], splits.validation)
-    plain = copy.deepcopy(tiny.model)
+    plain = copy.deepcopy(tiny.model).train()
     steps = [e for e in train(tiny, splits, config) if isinstance(e, Stepped)]
-    examples = encode_entries(splits.train, style_named("alpaca"), tiny.tokenizer, max_length=128).examples
-    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.1)
-    for step in range(3):
-        batch = examples[4 * step : 4 * step + 4]
-        inputs, targets = collate(batch, pad=tiny.tokenizer.end_of_text, mask_prompt=True)
-        loss = F.cross_entropy(plain(inputs).flatten(0, 1), targets.flatten(), ignore_index=-100)
+    learn = "answers" if mask_prompt else "all"
+    style = style_named("alpaca")
+    examples = encode_entries(splits.train, style, tiny.tokenizer, max_length=128, learn=learn).examples  # type: ignore[arg-type]
+    optimizer = torch.optim.AdamW(plain.parameters(), weight_decay=0.1)
+    for step, rate in enumerate((0.5e-3, 1e-3, 0.5e-3)):
+        loss = plain_loss(plain, examples[4 * step : 4 * step + 4])
+        optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
         optimizer.step()
         assert steps[step].loss == pytest.approx(loss.item(), abs=1e-5)
-    for (name, ours), theirs in zip(tiny.model.named_parameters(), plain.parameters(), strict=True):
-        # A bias of the keys changes no attention weight: its gradient is rounding, which Adam blows up.
-        if not name.endswith("qkv.bias"):
-            assert torch.allclose(ours, theirs, atol=2e-5), name
+        assert steps[step].norm == pytest.approx(float(norm), rel=1e-4)
+        assert steps[step].rate == pytest.approx(rate)
+        assert steps[step].tokens == sum(len(e.tokens) - 1 for e in examples[4 * step : 4 * step + 4])
+    assert same(tiny.model, plain, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": 2, "accumulate": 4},
+        {"batch_size": 3, "accumulate": 3},
+        {"packing": False},
+        {"gradient_checkpointing": True},
+        {"batch_size": 1, "accumulate": 8, "packing": False, "gradient_checkpointing": True},
+    ],
+    ids=str,
+)
+def test_the_same_steps_in_another_way(tiny: Checkpoint, splits: Splits, changes: dict[str, int]) -> None:
+    """How a step is computed changes nothing; nine entries at a time are another training, whatever the parts."""
+    size = changes.get("batch_size", 8) * changes.get("accumulate", 1)
+    config = TrainConfig(epochs=1, batch_size=size, learning_rate=1e-3)
+    twin = Checkpoint(copy.deepcopy(tiny.model), tiny.tokenizer)
+    one = [e.loss for e in train(tiny, splits, config) if isinstance(e, Stepped)]
+    other = [
+        e.loss for e in train(twin, splits, TrainConfig(**(config.model_dump() | changes))) if isinstance(e, Stepped)
+    ]
+    assert other == pytest.approx(one, abs=1e-5)
+    assert same(tiny.model, twin.model, atol=1e-4)
 
 
 def test_norms_and_biases_are_not_decayed(tiny: Checkpoint, splits: Splits) -> None:
@@ -96,10 +148,8 @@ def test_same_seed_same_weights(tiny: Checkpoint, splits: Splits) -> None:
 
 
 def test_stops_early_when_validation_rises(tiny: Checkpoint, splits: Splits) -> None:
-    """A validation set that contradicts the training set: learning the one unlearns the other."""
-    wrong = [e.model_copy(update={"output": "Xq " * 8}) for e in splits.train[:6]]
     config = TrainConfig(epochs=12, batch_size=4, learning_rate=3e-3, patience=1)
-    events = list(train(tiny, Splits(splits.train, [], wrong), config))
+    events = list(train(tiny, contradicting(splits), config))
     epochs = [e for e in events if isinstance(e, Milestone)]
     last = events[-1]
     assert isinstance(last, Stopped)
@@ -108,69 +158,6 @@ def test_stops_early_when_validation_rises(tiny: Checkpoint, splits: Splits) -> 
     assert len(epochs) < 12
     assert epochs[-1].validation_loss > epochs[-2].validation_loss
     assert not epochs[-1].best
-
-
-def test_folder_holds_checkpoints_history_plot_and_best(tiny: Checkpoint, splits: Splits, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    kept = state()
-    list(fine_tune(tiny, splits, kept, out))
-    assert (out / "loss.png").read_bytes().startswith(b"\x89PNG")
-    lines = [json.loads(line) for line in (out / "history.jsonl").read_text("utf-8").splitlines()]
-    assert next(line["step"] for line in lines if "step" in line) == 0
-    assert sum("sample" in line for line in lines) == 2
-    assert kept.finished
-    assert (out / "best").resolve().name == kept.best
-    loaded = load_checkpoint(out / "epoch-2")
-    assert all(torch.equal(a, b) for a, b in zip(loaded.model.parameters(), tiny.model.parameters(), strict=True))
-    assert loaded.training is not None
-    assert loaded.training.trained_on == [e.item_id for e in splits.train]
-    assert loaded.style == "alpaca"
-    assert loaded.training.validation_curve[0][0] == 0
-    assert (
-        make_splits(out / "splits" / "train.json", validation=out / "splits" / "validation.json").train == splits.train
-    )
-
-
-def test_done_is_done_and_other_settings_are_refused(tiny: Checkpoint, splits: Splits, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    assert not already_done(out, state(), overwrite=False)
-    list(fine_tune(tiny, splits, state(), out))
-    assert already_done(out, state(), overwrite=False)
-    assert not already_done(out, state(), overwrite=True)
-    other = FAST.model_copy(update={"batch_size": 2})
-    with pytest.raises(FinetuneError, match=r"batch_size \(4 there, 2 now\).*--overwrite"):
-        already_done(out, state(other), overwrite=False)
-    with pytest.raises(FinetuneError, match="another data set"):
-        already_done(out, state(data="other"), overwrite=False)
-    with pytest.raises(FinetuneError, match="another base"):
-        already_done(out, state(base_fingerprint="other"), overwrite=False)
-
-
-def test_two_trainings_do_not_share_a_folder(tiny: Checkpoint, splits: Splits, tmp_path: Path) -> None:
-    first = fine_tune(tiny, splits, state(), tmp_path)
-    next(first)
-    before = (tmp_path / "finetune.json").read_bytes()
-    with pytest.raises(FinetuneError, match="is being written by another fine-tuning"):
-        next(fine_tune(copy.deepcopy(tiny), splits, state(), tmp_path))
-    assert (tmp_path / "finetune.json").read_bytes() == before
-    first.close()  # type: ignore[attr-defined]
-    assert not already_done(tmp_path, state(), overwrite=False)
-    list(fine_tune(tiny, splits, state(), tmp_path))
-    assert already_done(tmp_path, state(), overwrite=False)
-
-
-def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "letter.txt").write_text("dear", "utf-8")
-    with pytest.raises(FinetuneError, match="is not empty"):
-        already_done(tmp_path, state(), overwrite=False)
-
-
-def test_overwriting_keeps_what_is_not_ours(tiny: Checkpoint, splits: Splits, tmp_path: Path) -> None:
-    (tmp_path / "letter.txt").write_text("dear", "utf-8")
-    (tmp_path / "epoch-9").mkdir()
-    list(fine_tune(tiny, splits, state(FAST.model_copy(update={"epochs": 1})), tmp_path))
-    assert (tmp_path / "letter.txt").exists()
-    assert not (tmp_path / "epoch-9").exists()
 
 
 def test_a_context_shorter_than_prompts_is_counted_or_refused(splits: Splits, tiny: Checkpoint) -> None:
@@ -186,10 +173,212 @@ def test_a_context_shorter_than_prompts_is_counted_or_refused(splits: Splits, ti
         next(iter(train(none, splits, FAST)))
 
 
-def test_a_loss_that_is_no_number_stops_with_the_way_out(tiny: Checkpoint, splits: Splits) -> None:
-    config = TrainConfig(epochs=3, batch_size=4, learning_rate=1e30, clip=None)
-    with pytest.raises(FinetuneError, match="lower --learning-rate"):
-        list(train(tiny, splits, config))
+def contradicting(splits: Splits) -> Splits:
+    """A validation set that contradicts the training set: learning the one unlearns the other."""
+    wrong = [e.model_copy(update={"output": "Xq " * 8}) for e in splits.train[:6]]
+    return Splits(splits.train, [], wrong)
+
+
+def test_the_turn_of_the_validation_loss_is_told_once_with_its_step(tiny: Checkpoint, splits: Splits) -> None:
+    config = TrainConfig(epochs=8, batch_size=4, learning_rate=3e-3, patience=0, eval_every=2)
+    events = list(train(tiny, contradicting(splits), config))
+    (told,) = [e for e in events if isinstance(e, Turned)]
+    before = [e for e in events[: events.index(told)] if isinstance(e, Evaluated)]
+    lowest = min(before, key=lambda e: e.validation_loss)
+    assert (told.step, told.validation_loss) == (lowest.step, lowest.validation_loss)
+    assert told.now == before[-1].validation_loss > told.validation_loss
+    assert len(before) - 1 - before.index(lowest) >= 3
+
+
+def test_no_turn_is_told_while_the_validation_loss_falls_or_nothing_is_learnt(tiny: Checkpoint, splits: Splits) -> None:
+    twin = Checkpoint(copy.deepcopy(tiny.model), tiny.tokenizer)
+    assert not [e for e in train(tiny, splits, FAST) if isinstance(e, Turned)]
+    # Steps that are far too long: validation gets worse, but so does training; that is no overfitting.
+    wild = TrainConfig(epochs=2, batch_size=4, learning_rate=0.5, schedule="cosine", warmup_steps=18, patience=0)
+    losses = [e for e in train(twin, splits, wild) if isinstance(e, Evaluated | Turned)]
+    assert not [e for e in losses if isinstance(e, Turned)]
+
+
+def test_milestones_and_validations_come_where_they_are_asked_for(tiny: Checkpoint, splits: Splits) -> None:
+    config = TrainConfig(batch_size=4, max_steps=10, save_every=4, eval_every=3, patience=0)
+    events = list(train(tiny, splits, config))
+    assert [e.step for e in events if isinstance(e, Stepped)] == list(range(1, 11))
+    assert [e.step for e in events if isinstance(e, Evaluated)] == [0, 3, 4, 6, 8, 9, 10]
+    assert [(e.name, e.epoch) for e in events if isinstance(e, Milestone)] == [
+        ("step-4", 1),
+        ("step-8", 1),
+        ("step-10", 2),
+    ]
+    assert isinstance(events[0], Started)
+    assert events[0].steps == 10
+    assert isinstance(events[-1], Stopped)
+    assert events[-1].early == "--max-steps 10 reached in epoch 2 of 3"
+
+
+def test_training_losses_are_means_over_tokens_since_the_last_time(tiny: Checkpoint, splits: Splits) -> None:
+    events = list(train(tiny, splits, TrainConfig(epochs=1, batch_size=4, shuffle=False, mask_prompt=False)))
+    style, order = style_named("alpaca"), splits.train
+    examples = encode_entries(order, style, tiny.tokenizer, max_length=128, learn="all").examples
+    counts = [sum(sum(e.trained) for e in examples[start : start + 4]) for start in range(0, len(examples), 4)]
+    steps = [e.loss for e in events if isinstance(e, Stepped)]
+    (milestone,) = [e for e in events if isinstance(e, Milestone)]
+    wanted = sum(loss * n for loss, n in zip(steps, counts, strict=True)) / sum(counts)
+    assert milestone.train_loss == pytest.approx(wanted)
+
+
+def failing(checkpoint: Checkpoint, splits: Splits, config: TrainConfig) -> tuple[list[Event], str]:
+    """What happened before training broke off, and what was said."""
+    events: list[Event] = []
+    with pytest.raises(FinetuneError) as told:
+        events.extend(train(checkpoint, splits, config))
+    assert "\n" not in str(told.value)
+    return events, str(told.value)
+
+
+def poison(model: Transformer, when: int) -> None:
+    """Make the forward pass number `when` come out as NaN in training."""
+    seen = iter(range(10**6))
+
+    def hook(module: torch.nn.Module, args: object, out: Tensor) -> Tensor | None:
+        return out * float("nan") if module.training and next(seen) == when else None
+
+    model.norm.register_forward_hook(hook)
+
+
+def test_a_loss_that_is_no_number_stops_at_its_step_before_the_weights_are_touched(
+    tiny: Checkpoint, splits: Splits
+) -> None:
+    twin = copy.deepcopy(tiny.model)
+    poison(tiny.model, 0)
+    _, told = failing(tiny, splits, FAST)
+    assert told.startswith("the loss became nan at step 1; what was saved before stands; lower --learning-rate (it is")
+    assert all(torch.equal(a, b) for a, b in zip(tiny.model.parameters(), twin.parameters(), strict=True))
+
+
+def test_weights_that_explode_are_noticed_by_the_validation_too(tiny: Checkpoint, splits: Splits) -> None:
+    config = TrainConfig(epochs=3, batch_size=4, learning_rate=1e30, clip=0, eval_every=1)
+    _, told = failing(tiny, splits, config)
+    assert told.startswith("the validation loss became nan at step 1;")
+    assert told.endswith("lower --learning-rate (it is 1e+30) or set --clip 1")
+
+
+def test_a_base_that_computes_no_numbers_is_refused(tiny: Checkpoint, splits: Splits) -> None:
+    with torch.no_grad():
+        tiny.model.norm.weight.fill_(float("inf"))
+    assert "of the base is nan before any training" in failing(tiny, splits, FAST)[1]
+
+
+def test_nothing_to_learn_is_refused(tiny: Checkpoint, splits: Splits) -> None:
+    empty = [e.model_copy(update={"output": ""}) for e in splits.train]
+    for some in (Splits(empty, [], splits.validation), Splits(splits.train, [], empty)):
+        try:
+            list(train(tiny, some, TrainConfig(epochs=1, style="chatml")))
+        except FinetuneError as error:
+            assert "has an answer" in str(error)
+
+
+def test_out_of_memory_says_what_to_lower(tiny: Checkpoint, splits: Splits) -> None:
+    """The allocator's own error, from the middle of a forward pass."""
+    tiny.model.blocks[1].register_forward_hook(lambda *_: torch.empty(2**50) if tiny.model.training else None)
+    _, told = failing(tiny, splits, FAST)
+    ways = "--batch-size 2 --accumulate 2 or --gradient-checkpointing or a smaller --max-length or --lora-rank 16"
+    assert told == f"out of memory with --batch-size 4; try {ways}"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")])
+def test_what_was_tried_already_is_not_advised(error: Exception) -> None:
+    config = TrainConfig(batch_size=1, gradient_checkpointing=True, lora_rank=2)
+    with pytest.raises(FinetuneError, match="with --batch-size 1; try a smaller --max-length$"), enough_memory(config):
+        raise error
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), enough_memory(TrainConfig()):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+def test_a_device_without_bfloat16_says_that_float32_is_used(tiny: Checkpoint, splits: Splits) -> None:
+    notes: list[str] = []
+    here = usable_dtype("bfloat16", torch.device("cpu"), notes)
+    assert (here == torch.float32) == (len(notes) == 1)
+    first = next(iter(train(tiny, splits, TrainConfig(dtype="bfloat16"))))
+    assert isinstance(first, Started)
+    assert first.notes == notes
+
+
+def test_bfloat16_training_learns_as_float32_does(tiny: Checkpoint, splits: Splits) -> None:
+    twin = Checkpoint(copy.deepcopy(tiny.model), tiny.tokenizer)
+    exact = [e.loss for e in train(tiny, splits, FAST) if isinstance(e, Stepped)]
+    near = [
+        e.loss for e in train(twin, splits, FAST.model_copy(update={"dtype": "bfloat16"})) if isinstance(e, Stepped)
+    ]
+    assert near == pytest.approx(exact, rel=0.05)
+    assert {weight.dtype for weight in twin.model.parameters()} == {torch.float32}
+
+
+def test_adapters_alone_are_trained(tiny: Checkpoint, splits: Splits) -> None:
+    before = {name: weight.clone() for name, weight in tiny.model.state_dict().items()}
+    attach(tiny.model, LoraConfig(rank=4, dropout=0.1))
+    twin = Checkpoint(copy.deepcopy(tiny.model), tiny.tokenizer)
+    config = TrainConfig(epochs=2, batch_size=4, learning_rate=1e-2, lora_rank=4, lora_dropout=0.1)
+    evaluated = [e.validation_loss for e in train(tiny, splits, config) if isinstance(e, Evaluated)]
+    assert evaluated[-1] < evaluated[0]
+    after = tiny.model.state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    torch.manual_seed(99)  # what was drawn elsewhere in the process is no part of the training
+    assert [e.validation_loss for e in train(twin, splits, config) if isinstance(e, Evaluated)] == evaluated
+
+
+COMPILED = """
+import sys, warnings
+warnings.simplefilter("error", UserWarning)
+from pathlib import Path
+from finetune.checkpoint import load_checkpoint, save_checkpoint
+from finetune.recipes import TrainConfig
+from finetune.splits import make_splits
+from finetune.train import Stepped, train
+splits = make_splits(Path(sys.argv[2]))
+for chosen in (False, True):
+    config = TrainConfig(max_steps=3, batch_size=4, learning_rate=1e-3, compile=chosen)
+    base = load_checkpoint(sys.argv[1])
+    print([round(e.loss, 4) for e in train(base, splits, config) if isinstance(e, Stepped)])
+    save_checkpoint(Path(sys.argv[1]) / "after", base)
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler")
+def test_compiled_blocks_train_alike(make_checkpoint: MakeCheckpoint, data_file: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", COMPILED, str(make_checkpoint()), str(data_file)]
+    said = as_process(words, cwd=tmp_path, TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"))
+    assert said.code == 0, said.err
+    plain, compiled = said.out.splitlines()
+    assert plain == compiled
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"lora_alpha": 3}, "--lora-alpha is a setting of adapters; give --lora-rank too"),
+        ({"lora_targets": "q_proj"}, "--lora-targets is a setting of adapters; give --lora-rank too"),
+        ({"lora_dropout": 0.1}, "--lora-dropout is a setting of adapters; give --lora-rank too"),
+    ],
+)
+def test_settings_of_adapters_want_adapters(given: dict[str, object], told: str) -> None:
+    with pytest.raises(FinetuneError, match=told):
+        TrainConfig(**given)
+    assert TrainConfig(**given, lora_rank=2)
+
+
+@pytest.mark.parametrize("given", [{"seed": -1}, {"seed": 2**32}, {"clip": -1}, {"schedule": "linear"}, {"epocs": 2}])
+def test_wrong_values_are_refused(given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        TrainConfig(**given)
+
+
+def test_the_largest_seed_works(tiny: Checkpoint, splits: Splits) -> None:
+    attach(tiny.model, LoraConfig(rank=1, dropout=0.5))
+    config = TrainConfig(seed=2**32 - 1, max_steps=1, lora_rank=1, lora_dropout=0.5)
+    assert [e.step for e in train(tiny, splits, config) if isinstance(e, Stepped)] == [1]
 
 
 def test_recipes() -> None:

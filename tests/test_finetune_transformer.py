@@ -1,4 +1,4 @@
-"""The decoder and its weights against transformers'."""
+"""The decoder by itself, and the checkpoint folder that holds it."""
 
 import json
 from pathlib import Path
@@ -6,61 +6,53 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
 
+from finetune.architectures import hf_config, read_config
 from finetune.checkpoint import Checkpoint, fingerprint, load_checkpoint, save_checkpoint
 from finetune.errors import FinetuneError
-from finetune.presets import PRESETS, ModelConfig
+from finetune.presets import ModelConfig
 from finetune.tokenizer import Tokenizer
-from finetune.transformer import KVCache, Transformer
-from finetune.weights import hf_config
+from finetune.transformer import Transformer
+from finetune.weights import load_weights
+from tests.random_models import FAMILIES, random_model, some_tokens
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+transformers.utils.logging.disable_progress_bar()
 
 
-@pytest.fixture
-def reference(tokenizer: Tokenizer, tmp_path: Path) -> tuple[Path, transformers.GPT2LMHeadModel]:
-    """A random GPT-2 as transformers makes and saves it, with weights large enough to tell mistakes."""
-    transformers.utils.logging.disable_progress_bar()
-    torch.manual_seed(3)
-    config = transformers.GPT2Config(
-        vocab_size=tokenizer.vocab_size, n_positions=64, n_embd=48, n_layer=3, n_head=4, bos_token_id=0, eos_token_id=0
-    )
-    model = transformers.GPT2LMHeadModel(config).eval()
+@pytest.fixture(params=FAMILIES)
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Transformer:
+    random_model(request.param).save_pretrained(tmp_path)
+    return load_weights(tmp_path, read_config(tmp_path))
+
+
+def test_hidden_states_of_some_tokens_only(model: Transformer) -> None:
+    tokens = some_tokens(3, 20)
+    rows, places = torch.tensor([0, 0, 2]), torch.tensor([3, 19, 0])
     with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn_like(weight), alpha=0.1)
-    model.save_pretrained(tmp_path / "hf")
-    tokenizer.save(tmp_path / "hf")
-    return tmp_path / "hf", model
+        some = model.hidden(tokens, wanted=(rows, places))
+        torch.testing.assert_close(some, model.hidden(tokens)[rows, places], atol=1e-5, rtol=1e-4)
 
 
-def test_logits_equal_transformers_with_and_without_cache(
-    reference: tuple[Path, transformers.GPT2LMHeadModel], tokenizer: Tokenizer
-) -> None:
-    folder, theirs = reference
-    ours = load_checkpoint(folder).model
-    tokens = torch.randint(0, tokenizer.vocab_size, (3, 40))
+def test_recomputing_blocks_changes_no_gradient(model: Transformer) -> None:
+    tokens = some_tokens(2, 20)
+    grads = []
+    for recompute in (False, True):
+        model.recompute = recompute
+        model.zero_grad()
+        torch.autograd.backward(model.train()(tokens).logsumexp(-1).mean())
+        grads.append([weight.grad.to_dense().clone() for weight in model.parameters() if weight.grad is not None])
+    assert len(grads[0]) == len(list(model.parameters()))
+    assert all(torch.equal(plain, again) for plain, again in zip(*grads, strict=True))
+
+
+def test_a_token_sees_nothing_that_comes_later(model: Transformer) -> None:
+    first, second = some_tokens(1, 20), some_tokens(1, 20)
+    second[:, 12:] = some_tokens(1, 8, seed=9)
     with torch.no_grad():
-        wanted = theirs(tokens).logits
-        assert torch.allclose(ours(tokens), wanted, atol=1e-4)
-        cache = KVCache(ours.config, 3, 40, device="cpu", dtype=torch.float32)
-        pieces = [ours(part, cache) for part in torch.split(tokens, [17, 1, 5, 1, 16], dim=1)]
-    assert torch.allclose(torch.cat(pieces, 1), wanted, atol=1e-4)
-
-
-def test_rows_of_different_length_share_a_cache(
-    reference: tuple[Path, transformers.GPT2LMHeadModel], tokenizer: Tokenizer
-) -> None:
-    ours = load_checkpoint(reference[0]).model
-    tokens = torch.randint(0, tokenizer.vocab_size, (2, 20))
-    lengths = torch.tensor([20, 7])
-    cache = KVCache(ours.config, 2, 30, device="cpu", dtype=torch.float32)
-    with torch.no_grad():
-        ours.hidden(tokens, cache, lengths)
-        following = ours(torch.tensor([[5], [6]]), cache)
-        alone = ours(torch.cat([tokens[1:, :7], torch.tensor([[6]])], 1))
-    assert torch.allclose(following[1, -1], alone[0, -1], atol=1e-5)
+        ours, other = model(first), model(second)
+    torch.testing.assert_close(ours[:, :12], other[:, :12], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(ours[:, 12:], other[:, 12:], atol=1e-2)
 
 
 def test_saved_checkpoint_is_what_transformers_loads(tiny: Checkpoint, tmp_path: Path) -> None:
@@ -74,63 +66,28 @@ def test_saved_checkpoint_is_what_transformers_loads(tiny: Checkpoint, tmp_path:
     assert fingerprint(tmp_path / "ours") == fingerprint(tmp_path / "ours")
 
 
-def test_sharded_weights(reference: tuple[Path, transformers.GPT2LMHeadModel], tmp_path: Path) -> None:
-    folder, theirs = reference
-    theirs.save_pretrained(tmp_path / "sharded", max_shard_size="40KB")
-    (folder / "tokenizer.json").rename(tmp_path / "sharded" / "tokenizer.json")
-    assert not (tmp_path / "sharded" / "model.safetensors").exists()
-    ours = load_checkpoint(tmp_path / "sharded").model
-    tokens = torch.arange(10)[None]
-    with torch.no_grad():
-        assert torch.allclose(ours(tokens), theirs(tokens).logits, atol=1e-4)
-    next((tmp_path / "sharded").glob("model-00002*")).unlink()
-    with pytest.raises(FinetuneError, match="shard model-00002"):
-        load_checkpoint(tmp_path / "sharded")
-
-
-def test_presets_are_the_published_sizes() -> None:
-    with torch.device("meta"):
-        sizes = {name: sum(w.numel() for w in Transformer(config).parameters()) for name, config in PRESETS.items()}
-    # Radford et al. 2019 count 117M, 345M, 762M and 1542M; the released weights hold these many.
-    assert sizes == {
-        "gpt2": 124_439_808,
-        "gpt2-medium": 354_823_168,
-        "gpt2-large": 774_030_080,
-        "gpt2-xl": 1_557_611_200,
-    }
-
-
-def change_config(folder: Path, **fields: object) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | fields), "utf-8")
-
-
-def test_missing_and_mismatched_tensors_are_named(tiny: Checkpoint, tmp_path: Path) -> None:
+def test_the_fingerprint_sees_weights_of_either_kind(tiny: Checkpoint, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "c", tiny)
-    weights = tmp_path / "c" / "model.safetensors"
-    state = load_file(weights)
-    save_file({k: v for k, v in state.items() if not k.endswith("h.1.mlp.c_fc.weight")}, weights)
-    with pytest.raises(FinetuneError, match=r"h\.1\.mlp\.c_fc\.weight is missing"):
-        load_checkpoint(tmp_path / "c")
-    state["transformer.h.0.attn.c_attn.weight"] = torch.zeros(32, 95)
-    save_file(state, weights)
-    with pytest.raises(FinetuneError, match=r"c_attn\.weight: wanted shape \(32, 96\), found \(32, 95\)"):
-        load_checkpoint(tmp_path / "c")
+    seen = {fingerprint(tmp_path / "c")}
+    (tmp_path / "c" / "model.safetensors").unlink()
+    for value in (0.0, 1.0):
+        torch.save({"w": torch.tensor(value)}, tmp_path / "c" / "pytorch_model.bin")
+        seen.add(fingerprint(tmp_path / "c"))
+    assert len(seen) == 3
 
 
-def test_damaged_weights_and_configs_are_refused(tiny: Checkpoint, tmp_path: Path) -> None:
+def test_a_damaged_folder_says_what_is_wrong_with_it(tiny: Checkpoint, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "c", tiny)
-    change_config(tmp_path / "c", scale_attn_by_inverse_layer_idx=True)
-    with pytest.raises(FinetuneError, match="scale_attn_by_inverse_layer_idx"):
+    config, weights = tmp_path / "c" / "config.json", tmp_path / "c" / "model.safetensors"
+    plain = json.loads(config.read_text("utf-8"))
+    config.write_text(json.dumps(plain | {"model_type": "mamba"}), "utf-8")
+    with pytest.raises(FinetuneError, match="found mamba; hf:NAME"):
         load_checkpoint(tmp_path / "c")
-    change_config(tmp_path / "c", model_type="llama", scale_attn_by_inverse_layer_idx=False)
-    with pytest.raises(FinetuneError, match="found llama"):
-        load_checkpoint(tmp_path / "c")
-    change_config(tmp_path / "c", model_type="gpt2")
-    (tmp_path / "c" / "model.safetensors").write_bytes(b"not tensors at all")
+    config.write_text(json.dumps(plain), "utf-8")
+    weights.write_bytes(b"not tensors at all")
     with pytest.raises(FinetuneError, match="is damaged"):
         load_checkpoint(tmp_path / "c")
-    (tmp_path / "c" / "model.safetensors").unlink()
+    weights.unlink()
     with pytest.raises(FinetuneError, match=r"wanted model\.safetensors, found none"):
         load_checkpoint(tmp_path / "c")
 
@@ -145,9 +102,18 @@ def test_a_vocabulary_too_small_for_the_tokenizer_is_refused(tokenizer: Tokenize
 def test_config_survives_the_round_trip(tiny: Checkpoint, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "c", tiny)
     assert load_checkpoint(tmp_path / "c").model.config == tiny.model.config
-    assert hf_config(tiny.model.config, end_of_text=5)["eos_token_id"] == 5
+    said = hf_config(tiny.model.config, end_of_text=5, start_of_text=4)
+    assert (said["bos_token_id"], said["eos_token_id"]) == (4, 5)
 
 
-def test_width_and_heads_must_fit() -> None:
-    with pytest.raises(FinetuneError, match="multiple of n_heads"):
-        ModelConfig(width=10, n_heads=3)
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ({"width": 10, "n_heads": 3}, "width 10 must be a multiple of n_heads 3"),
+        ({"n_heads": 4, "n_kv_heads": 3}, "n_heads 4 must be a multiple of n_kv_heads 3"),
+        ({"family": "llama", "width": 6, "n_heads": 2}, "rotary positions want an even head size, found 3"),
+    ],
+)
+def test_shapes_that_cannot_be_are_refused(shape: dict[str, int], said: str) -> None:
+    with pytest.raises(FinetuneError, match=said):
+        ModelConfig(**shape)  # type: ignore[arg-type]

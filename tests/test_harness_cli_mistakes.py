@@ -117,7 +117,7 @@ def test_data_that_cannot_be_read(place: Place, line: str, said: str) -> None:
         ("respond hf: --data data.json", "wanted hf:ORG/NAME[@REVISION], found hf: alone"),
         ("respond 'hf:no name' --data data.json", "wanted hf:ORG/NAME[@REVISION], found hf:no name"),
         ("respond openai:@http://h --data data.json", "no model in '@http://h': wanted openai:MODEL"),
-        ("respond data.json --data data.json", "wanted a checkpoint folder, data.json is a file"),
+        ("respond data.json --data data.json", "the book's .pth, data.json is a file"),
         ("respond base --data data.json --style alpca --run run", "unknown prompt style 'alpca': did you mean alpaca?"),
         (
             "finetune --base base --data data.json --out o --style fhi3",
@@ -244,7 +244,7 @@ ATTENTION = "transformer.h.0.attn.c_attn.weight"
         (lambda f: configured(f, n_embd="x"), "config.json: n_embd: wanted a whole number from 1, found 'x'"),
         (lambda f: configured(f, n_layer=None), "config.json: n_layer: wanted a whole number from 1, found none"),
         (lambda f: configured(f, n_head=5), "config.json: width 32 must be a multiple of n_heads 5"),
-        (lambda f: configured(f, model_type="mamba"), "or qwen3, found mamba; name it as hf:NAME"),
+        (lambda f: configured(f, model_type="mamba"), "or qwen3, found mamba"),
         (adapter, "broken: its base: nobody/nothing-here is not in the hub's cache"),
         (lambda f: (f / "tokenizer.json").write_text("{"), "tokenizer.json is not JSON"),
         (lambda f: (f / "tokenizer.json").write_text("[]"), "wanted a byte-level BPE"),

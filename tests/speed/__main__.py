@@ -13,7 +13,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TRANSFORME
 
 import torch
 
-from tests.speed import generation, mmlu
+from tests.speed import finetune, generation, mmlu
 from tests.speed.machine import peak_flops
 from tests.speed.model import make_model
 
@@ -26,6 +26,10 @@ def main() -> None:
     parser.add_argument("--mmlu", type=Path, help="MMLU in the CSV layout; default: the embedded quiz")
     parser.add_argument("--subjects", help="comma-separated")
     parser.add_argument("--limit", type=int, default=8, help="questions of each subject")
+    parser.add_argument("--only", choices=["finetune", "mmlu", "generate"], help="one of the three")
+    parser.add_argument("--instructions", type=Path, help="entries to fine-tune on; default: the embedded ones")
+    parser.add_argument("--steps", type=int, default=8, help="of fine-tuning, beside the first")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtypes", default="float32")
     parser.add_argument("--threads", type=int, default=2)
     flags = parser.parse_args()
@@ -45,11 +49,22 @@ def _rows(flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
         folder = flags.model or make_model(Path(scratch) / "gpt2")
         subjects = flags.subjects.split(",") if flags.subjects else None
         for dtype in flags.dtypes.split(","):
-            peak = peak_flops(getattr(torch, dtype))
-            measured = [
-                *mmlu.measure(folder, dtype, data=flags.mmlu, subjects=subjects, limit=flags.limit),
-                *generation.measure(folder, dtype),
-            ]
+            peak = peak_flops(getattr(torch, dtype), flags.device)
+            works = {
+                "finetune": lambda dtype=dtype: finetune.measure(
+                    folder,
+                    dtype,
+                    data=flags.instructions,
+                    steps=flags.steps,
+                    device=flags.device,
+                    threads=flags.threads,
+                ),
+                "mmlu": lambda dtype=dtype: mmlu.measure(
+                    folder, dtype, data=flags.mmlu, subjects=subjects, limit=flags.limit
+                ),
+                "generate": lambda dtype=dtype: generation.measure(folder, dtype),
+            }
+            measured = [row for name, work in works.items() if flags.only in (None, name) for row in work()]
             for row in measured:
                 flops = row.pop("flops")
                 yield row | {"peak_share": flops / peak if flops else None}
