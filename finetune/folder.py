@@ -90,7 +90,7 @@ def already_done(out: Path, wanted: State, *, overwrite: bool) -> bool:
     """
     if out.exists() and not out.is_dir():
         raise FinetuneError(f"wanted a folder for the checkpoints, {out} is a file; choose another --out")
-    if overwrite or not out.exists() or not {p.name for p in out.iterdir()} - {LOCK}:
+    if overwrite or not out.exists() or all(p.name == LOCK or _UNFINISHED.fullmatch(p.name) for p in out.iterdir()):
         return False
     found = read_state(out)
     if found is None:

@@ -152,9 +152,9 @@ def _candidates(pieces: _Pieces, threshold: float, most: int) -> tuple[Ints, boo
     n, looked_at = len(pieces.sizes), 0
     signatures = _signatures(pieces)
     for left, right in _sharing(pieces, threshold):
-        looked_at += len(left)
         if looked_at > most or len(found) > _PAIRS:
             return np.stack([found // n, found % n]), False
+        looked_at += len(left)
         possible = _at_most(pieces.sizes, signatures, left, right) >= threshold - 1e-12
         low, high = np.minimum(left, right)[possible], np.maximum(left, right)[possible]
         found = _distinct(np.concatenate([found, low * n + high]))

@@ -75,13 +75,8 @@ def _embedded() -> BaseReading:
 
 
 def _of_target(target: Target) -> BaseReading:
-    from finetune.adapter import find_base, read_adapter
-
-    folder = target.folder
-    assert folder is not None, "one_target refuses endpoints"
-    home = find_base(read_adapter(folder)) if target.is_adapter else folder
     tokenizers = target.tokenizer_folder
-    return _of_folder(target.record.name, home, tokenizers if tokenizers.is_dir() else tokenizers.parent)
+    return _of_folder(target.record.name, target.model_folder, tokenizers if tokenizers.is_dir() else tokenizers.parent)
 
 
 def _of_folder(name: str, home: Path, tokenizers: Path) -> BaseReading:

@@ -140,6 +140,14 @@ class Target:
         assert self.folder is not None, "endpoints keep their tokenizers to themselves"
         return tokenizer_folder(self.folder, fetch=_fetch_for(self.folder))
 
+    @property
+    def model_folder(self) -> Path:
+        """Where its configuration is: with an adapter's base, or the book's file."""
+        from finetune.adapter import find_base, read_adapter
+
+        assert self.folder is not None, "endpoints keep their models to themselves"
+        return find_base(read_adapter(self.folder), _fetch_for(self.folder)) if self.is_adapter else self.folder
+
     def load(self, *, device: str, dtype: str, fold: bool = False) -> "Checkpoint":
         """The model with its tokenizer, ready to answer.
 

@@ -35,7 +35,7 @@ def picture(found: Survey, *, full: bool = False, coloured: bool = False) -> Gro
     for title, lines in (
         (f"{found.source}  {found.format}", _counts(found.counts)),
         ("token lengths", _lengths(found.lengths)),
-        ("repeats", _repeats(found.repeats, found.similarity, full)),
+        ("repeats", [*_repeats(found.repeats, found.similarity, full), *_limits(found)]),
         *((f"leakage  {name}", _leak(name, found, full)) for name in found.leaks),
         ("worth a look", _suspects(found, full)),
     ):
@@ -57,7 +57,7 @@ def bars(edges: Sequence[int], counts: Sequence[int]) -> Iterator[str]:
     """A histogram in lines of less than 80 characters; the last bin has no end."""
     highest = max(counts, default=0)
     ends = [f"–{edge - 1:,}" if edge - 1 > start else "" for start, edge in pairwise(edges)]
-    labels = [f"{start:,}{end}" for start, end in zip(edges, [*ends, "–"], strict=True)]
+    labels = [f"{start:,}{end}" for start, end in zip(edges, [*ends, "–"], strict=False)]
     width = max(map(len, labels), default=0)
     for label, n in zip(labels, counts, strict=True):
         yield f"{label:>{width}}  {_bar(n, highest)} {n:,}" if n else f"{label:>{width}}"
@@ -136,6 +136,14 @@ def _repeats(repeats: Repeats, similarity: float, full: bool) -> Iterator[str]:
     yield from _pairs(repeats.pairs, full)
 
 
+def _limits(found: Survey) -> Iterator[str]:
+    """How far near questions were looked for, here and across the splits, where that is not all the way."""
+    if not found.complete:
+        yield "too many questions are alike to compare all: there are more near ones"
+    if found.reach:
+        yield f"of the longest questions only the last {found.reach:,} characters were compared"
+
+
 def _leak(name: str, found: Survey, full: bool) -> Iterator[str]:
     leak = found.leaks[name]
     yield f"{leak.entries:,} {name} entries against {found.splits.get('train', 0):,} training entries"
@@ -168,10 +176,6 @@ def _side_by_side(a: str, b: str) -> tuple[str, str]:
 
 
 def _suspects(found: Survey, full: bool) -> Iterator[str]:
-    if not found.complete:
-        yield "near questions: too many are alike to compare all; there are more than is said above"
-    if found.reach:
-        yield f"near questions: of the longest only the last {found.reach:,} characters were compared"
     if not found.suspects:
         yield "nothing"
     for suspect in found.suspects:

@@ -61,9 +61,9 @@ def surroundings(**more: str) -> dict[str, str]:
     return {**kept, **calm, **more}
 
 
-def as_process(words: Sequence[str], *, cwd: Path, **environment: str) -> Said:
+def as_process(words: Sequence[str], *, cwd: Path, timeout: float = 60, **environment: str) -> Said:
     done = subprocess.run(
-        words, cwd=cwd, env=surroundings(**environment), capture_output=True, text=True, timeout=60, check=False
+        words, cwd=cwd, env=surroundings(**environment), capture_output=True, text=True, timeout=timeout, check=False
     )
     return Said(done.returncode, done.stdout, done.stderr)
 

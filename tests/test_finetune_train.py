@@ -45,7 +45,7 @@ def plain_loss(model: Transformer, batch: list[Example]) -> Tensor:
 
 
 def same(one: Transformer, other: Transformer, atol: float) -> bool:
-    """Whether the weights agree. A bias of the keys changes no attention: its gradient is rounding, blown up by Adam."""
+    """Whether weights agree. A bias of the keys changes no attention: its gradient is rounding, blown up by Adam."""
     for (name, ours), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
         if not name.endswith("qkv.bias"):
             assert torch.allclose(ours, theirs, atol=atol), name
@@ -264,7 +264,7 @@ def test_weights_that_explode_are_noticed_by_the_validation_too(tiny: Checkpoint
 
 def test_a_base_that_computes_no_numbers_is_refused(tiny: Checkpoint, splits: Splits) -> None:
     with torch.no_grad():
-        tiny.model.norm.weight.fill_(float("inf"))
+        tiny.model.get_parameter("norm.weight").fill_(float("inf"))
     assert "of the base is nan before any training" in failing(tiny, splits, FAST)[1]
 
 
@@ -288,7 +288,7 @@ def test_out_of_memory_says_what_to_lower(tiny: Checkpoint, splits: Splits) -> N
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")])
 def test_what_was_tried_already_is_not_advised(error: Exception) -> None:
     config = TrainConfig(batch_size=1, gradient_checkpointing=True, lora_rank=2)
-    with pytest.raises(FinetuneError, match="with --batch-size 1; try a smaller --max-length$"), enough_memory(config):
+    with pytest.raises(FinetuneError, match=r"with --batch-size 1; try a smaller --max-length$"), enough_memory(config):
         raise error
 
 
@@ -330,10 +330,9 @@ def test_adapters_alone_are_trained(tiny: Checkpoint, splits: Splits) -> None:
 
 
 COMPILED = """
-import sys, warnings
-warnings.simplefilter("error", UserWarning)
+import sys
 from pathlib import Path
-from finetune.checkpoint import load_checkpoint, save_checkpoint
+from finetune.checkpoint import load_checkpoint
 from finetune.recipes import TrainConfig
 from finetune.splits import make_splits
 from finetune.train import Stepped, train
@@ -342,7 +341,6 @@ for chosen in (False, True):
     config = TrainConfig(max_steps=3, batch_size=4, learning_rate=1e-3, compile=chosen)
     base = load_checkpoint(sys.argv[1])
     print([round(e.loss, 4) for e in train(base, splits, config) if isinstance(e, Stepped)])
-    save_checkpoint(Path(sys.argv[1]) / "after", base)
 """
 
 
