@@ -1,8 +1,9 @@
 """Our transformer as an lm-eval model, with the semantics of lm-eval's own `hf` model.
 
-Differences, all on purpose: a prompt that spells a control token stays text; log-softmax is taken in
-float32 whatever the weights are; and what makes `hf` stop with an assertion (an empty continuation, a
-continuation longer than the context, a context of spaces only) is scored.
+Differences, all on purpose: a prompt that spells a control token stays text; a stop string is not looked
+for in the names of control tokens; log-softmax is taken in float32 whatever the weights are; a
+`repetition_penalty` that comes with a model has no say; and what makes `hf` stop with an assertion (an
+empty continuation, a continuation longer than the context, a context of spaces only) is scored.
 """
 
 import hashlib
@@ -83,6 +84,8 @@ class NativeLM(LM):  # type: ignore[misc]  # lm-eval has no types
         super().__init__()
         self.model, self.tokenizer = model, tokenizer
         self.truncated: set[str] = set()
+        self._prefix = _prefix_of(tokenizer)
+        self._control = frozenset(tokenizer.special_tokens.values())
         self._device = model.device
         self._recall: Recall = recall or (lambda key: None)
         self._record: Record = record or (lambda key, answer: None)
@@ -162,9 +165,9 @@ class NativeLM(LM):  # type: ignore[misc]  # lm-eval has no types
         return self._score({key: self._pair_windows(*pair, contexts) for key, pair in pairs.items()})
 
     def _score_texts(self, texts: Mapping[str, tuple[str]]) -> Iterator[tuple[str, Answer]]:
-        end = self.tokenizer.end_of_text
+        # A start token is itself predicted after the prefix, which may be the same token again: so `hf` counts.
         return self._score(
-            {key: (self._rolling([end], self.tokenizer.encode(text)), False) for key, (text,) in texts.items()}
+            {key: (self._rolling([self._prefix], self._encode(text)), False) for key, (text,) in texts.items()}
         )
 
     def _score(self, requests: Mapping[str, tuple[list[Window], bool]]) -> Iterator[tuple[str, Answer]]:
@@ -210,12 +213,19 @@ class NativeLM(LM):  # type: ignore[misc]  # lm-eval has no types
         stem = context.rstrip()
         continuation = context[len(stem) :] + continuation
         if not stem:
-            return [self.tokenizer.end_of_text], self.tokenizer.encode(continuation)
+            return [self._prefix], self.tokenizer.encode(continuation)
         if stem not in contexts:
-            contexts[stem] = self.tokenizer.encode(stem)
+            contexts[stem] = self._encode(stem)
         before = contexts[stem]
         # Where merging leaves nothing after the context, the continuation's own ids are scored.
-        return before, self.tokenizer.encode(stem + continuation)[len(before) :] or self.tokenizer.encode(continuation)
+        return before, self._encode(stem + continuation)[len(before) :] or self.tokenizer.encode(
+            continuation, after="text"
+        )
+
+    def _encode(self, text: str) -> list[int]:
+        """Ids of a text, the token first that the model wants before every text."""
+        start = self.tokenizer.start_of_text
+        return [*([] if start is None else [start]), *self.tokenizer.encode(text)]
 
     def _generate(self, requests: Mapping[str, tuple[str, Generation, int]]) -> Iterator[tuple[str, Answer]]:
         """Answers as they end, one group of equal settings after the other."""
@@ -233,24 +243,39 @@ class NativeLM(LM):  # type: ignore[misc]  # lm-eval has no types
                 f"the task wants up to {wanted} new tokens, which leaves no room for a prompt in the model's context "
                 f"of {self.max_length}; choose a task with shorter answers or a model with a longer context"
             )
-        whole = [self.tokenizer.encode(text) or [self.tokenizer.end_of_text] for text in contexts.values()]
+        whole = [self._encode(text) or [self._prefix] for text in contexts.values()]
+        stop = stopper(self.tokenizer, generation.until)
         written = generate(
             self.model,
             [prompt[-room:] for prompt in whole],
             generation.sampling,
-            stop_tokens=frozenset({self.tokenizer.end_of_text}),
+            stop_tokens=self.tokenizer.ends | self._named(generation.until),
             batch_size=self._batch_size,
             vocab_size=self.tokenizer.vocab_size,
-            finished=stopper(self.tokenizer, generation.until),
+            finished=lambda tokens: stop(self._plain(tokens)),
             seeds=[int(key[:15], 16) for key in keys],
         )
         for index, made in written:
-            text = cut(self.tokenizer.decode(made.tokens), generation.until)
+            text = cut(self.tokenizer.decode(self._plain(made.tokens)), generation.until)
             yield (
                 keys[index],
                 {"text": text, "tokens": len(made.tokens), "stop_reason": made.stop_reason}
                 | {"truncated": len(whole[index]) > room},
             )
+
+    def _named(self, until: Sequence[str]) -> frozenset[int]:
+        """The control tokens among the stop strings."""
+        return self._control & {self.tokenizer.control(stop) for stop in until}
+
+    def _plain(self, tokens: Sequence[int]) -> list[int]:
+        """What was written without the control tokens in it: tasks compare answers with plain text."""
+        return [token for token in tokens if token not in self._control]
+
+
+def _prefix_of(tokenizer: Tokenizer) -> int:
+    """What stands before a text that has nothing before it: the start token, used otherwise or not, else the end."""
+    named = tokenizer.control(tokenizer.special_names.get("bos_token", ""))
+    return tokenizer.end_of_text if named is None else named
 
 
 def request_key(kind: str, *arguments: Any) -> str:

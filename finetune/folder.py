@@ -258,8 +258,14 @@ class _Keeper:
                 _remove(folder)
 
     def _log(self, line: dict[str, Any]) -> None:
-        with (self.out / HISTORY).open("a", encoding="utf-8") as history:
-            history.write(json.dumps(line, ensure_ascii=False) + "\n")
+        path = self.out / HISTORY
+        try:
+            with path.open("a", encoding="utf-8") as history:
+                history.write(json.dumps(line, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise FinetuneError(
+                f"{path} could not be written: {error.strerror}; make room, or choose another place"
+            ) from None
 
 
 def _training(event: Milestone, trained: list[Entry], state: State, progress: Progress) -> Training:

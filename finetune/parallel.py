@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from finetune.errors import FinetuneError
+
 _BUCKET = 2**25  # bytes of gradients that are summed in one exchange
 
 
@@ -93,7 +95,11 @@ def local_device(device: torch.device) -> torch.device:
 
 @contextmanager
 def working_together(device: torch.device) -> Iterator[Team]:
-    """Meet the other processes, by NCCL on GPUs and gloo on CPUs, and part from them at the end."""
+    """Meet the other processes, by NCCL on GPUs and gloo on CPUs, and part from them at the end.
+
+    Raises:
+        FinetuneError: As what is done together does, with the process's number; if another process is gone.
+    """
     team = team_of_environment()
     if team.size == 1:
         yield team
@@ -103,5 +109,16 @@ def working_together(device: torch.device) -> Iterator[Team]:
     torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield team
+    except FinetuneError as error:
+        raise FinetuneError(f"process {team.rank}: {error}" if team.rank else str(error)) from None
+    except RuntimeError as error:
+        if not _lost_another(error):
+            raise
+        raise FinetuneError(f"process {team.rank}: another process stopped; what it said tells why") from None
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _lost_another(error: RuntimeError) -> bool:
+    """Whether this is how NCCL or gloo, whose errors have no class, say that a process they waited for is gone."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)

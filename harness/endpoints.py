@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from finetune.instructions import Entry
 from harness.checkpoints import Reference, Target
 from harness.errors import HarnessError
 from harness.pool import run_pool
@@ -11,7 +12,13 @@ from harness.records import JSON
 
 if TYPE_CHECKING:
     from harness.respond import AnswerSettings, Asked
+    from judges.base import Message
     from judges.clients import CallError, Client, Reply
+
+
+def chat_messages(entry: Entry) -> "list[Message]":
+    """The turns before the answer, as chat APIs want them."""
+    return [{"role": turn.role, "content": turn.content} for turn in entry.asked]
 
 
 def ask_endpoint(
@@ -35,10 +42,9 @@ async def _ask_all(
     client = _client(target.reference)
 
     async def ask(one: "Asked") -> "Reply | CallError":
-        system = [{"role": "system", "content": settings.system}] if settings.system else []
         try:
             return await client.complete(
-                [*system, {"role": "user", "content": one.prompt}],
+                chat_messages(one.entry),
                 max_tokens=settings.max_new_tokens,
                 temperature=settings.temperature,
                 top_p=settings.top_p if settings.temperature else None,

@@ -99,7 +99,7 @@ Style = Annotated[
         "Default: the one it was trained in, else its chat template."
     ),
 ]
-System = Annotated[str | None, typer.Option(help="System message, for endpoints.")]
+System = Annotated[str | None, typer.Option(help="System message, for items that bring none of their own.")]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Tokens an answer may have.")]
 Temperature = Annotated[float, typer.Option(min=0, help="0 takes the likeliest answer.")]
 TopK = Annotated[int | None, typer.Option(min=1, help="Sample among the K likeliest tokens.")]

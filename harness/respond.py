@@ -1,6 +1,7 @@
 """Entries to responses: every checkpoint answers every item once, and what is recorded is not asked again."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from finetune.instructions import DataSet, Entry, write_entries
 from finetune.styles import CHAT, Style, style_named, text_of
 from harness.checkpoints import Target
+from harness.endpoints import ask_endpoint, chat_messages
 from harness.errors import HarnessError
 from harness.records import JSON, Evaluation, Response, Role
 from harness.store import Run, Writer, record_key
+from harness.system_message import check_place, has_system, with_system
 
 if TYPE_CHECKING:
     from finetune.generate import Sampling
@@ -28,7 +31,7 @@ class AnswerSettings(BaseModel):
 
     Attributes:
         style: Prompt style; the checkpoint's own when None, else its chat template, else `alpaca`.
-        system: System message, for endpoints.
+        system: System message of the items that have none of their own.
         max_new_tokens: Tokens an answer may have.
         temperature: 0 for the likeliest answer.
         top_k: Sample among the k likeliest tokens; all when None.
@@ -62,7 +65,7 @@ class AnswerSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Asked:
-    """One answer that is wanted: the item, which of its samples, the prompt, and the key it is kept under."""
+    """One answer that is wanted: the item as it is put, which of its samples, the prompt, and the key of the answer."""
 
     entry: Entry
     sample: int
@@ -85,10 +88,11 @@ def style_of(target: Target, settings: AnswerSettings) -> Style | None:
                 f"--top-k {settings.top_k}: {target.record.name} is an endpoint; it takes --top-p instead"
             )
         return None
-    if settings.system:
-        raise HarnessError(f"--system: the prompt style of {target.record.name} has no place for a system message")
     name = settings.style or _own_style(target.tokenizer_folder, target) or "alpaca"
-    return style_named(name, _tokenizer(target.tokenizer_folder) if name == CHAT else None)
+    style = style_named(name, _tokenizer(target.tokenizer_folder) if name == CHAT else None)
+    if settings.system:
+        check_place(style, settings.system, target.record.name)
+    return style
 
 
 def _own_style(folder: Path, target: Target) -> str | None:
@@ -151,7 +155,7 @@ def respond(
         | {"samples": settings.samples, "limit": data.limit},
         records=_by_item(asked),
         leaked=leaked_items(target, data.evaluated),
-        notes=_notes([responses[a.key] for a in asked if a.key in responses]),
+        notes=_notes([responses[a.key] for a in asked if a.key in responses], _own_system(data, settings)),
     )
     run.add(record, evaluation)
     return evaluation
@@ -186,7 +190,8 @@ def leaked_items(target: Target, entries: Iterable[Entry]) -> list[str]:
 
 def _asked(target: Target, data: DataSet, settings: AnswerSettings, style: Style | None) -> Iterator[Asked]:
     for entry in data.evaluated:
-        prompt = text_of(style.prompt(entry)) if style else entry.question
+        told = with_system(entry, settings.system)
+        prompt = text_of(style.prompt(told)) if style else _sent(entry, told)
         for sample in range(settings.samples):
             key = record_key(
                 checkpoint=target.record.fingerprint,
@@ -195,7 +200,19 @@ def _asked(target: Target, data: DataSet, settings: AnswerSettings, style: Style
                 sample=sample,
                 **settings.deciding(),
             )
-            yield Asked(entry, sample, prompt, key)
+            yield Asked(told, sample, prompt, key)
+
+
+def _sent(entry: Entry, told: Entry) -> str:
+    """What an endpoint is asked: a single question as it is, whose system message the settings hold, else all turns."""
+    if len(entry.asked) == 1:
+        return entry.question
+    return json.dumps(chat_messages(told), ensure_ascii=False)
+
+
+def _own_system(data: DataSet, settings: AnswerSettings) -> int:
+    """Items whose own system message stood in the place of the user's."""
+    return sum(map(has_system, data.evaluated)) if settings.system else 0
 
 
 def _by_item(asked: Sequence[Asked]) -> dict[str, list[str]]:
@@ -205,9 +222,10 @@ def _by_item(asked: Sequence[Asked]) -> dict[str, list[str]]:
     return keys
 
 
-def _notes(responses: Sequence[Response]) -> list[str]:
+def _notes(responses: Sequence[Response], own_system: int) -> list[str]:
     """What the reader should know of the answers, counted."""
     counts = {
+        "items kept their own system message instead of --system": own_system,
         "answers cut at the limit of new tokens": sum(r.stop_reason in ("length", "context") for r in responses),
         "answers cut while thinking": sum(r.stop_reason == "thinking" for r in responses),
         "empty answers": sum(r.text is not None and not r.text.strip() for r in responses),
@@ -251,8 +269,6 @@ class _Keeper:
 
 def _ask(target: Target, todo: Sequence[Asked], settings: AnswerSettings, style: Style | None, keeper: _Keeper) -> None:
     if style is None:
-        from harness.endpoints import ask_endpoint
-
         ask_endpoint(target, todo, settings, keeper.keep)
         return
     _ask_local(target, todo, settings, style, keeper)

@@ -1,6 +1,5 @@
 """NativeLM against lm-eval's own `hf` model on one tiny random GPT-2, and resuming."""
 
-import logging
 import random
 import warnings
 from collections.abc import Iterator
@@ -14,10 +13,10 @@ from lm_eval.api.instance import Instance
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.native_lm import NativeLM, request_key
-from finetune.checkpoint import load_checkpoint
 from finetune.presets import ModelConfig
-from finetune.tokenizer import Tokenizer, train_tokenizer
+from finetune.tokenizer import train_tokenizer
 from finetune.transformer import Transformer
+from tests.lm_eval_pair import Pair, assert_same_scores, read_twice, requests
 
 CONTEXT = 48
 WORDS = [
@@ -26,34 +25,21 @@ WORDS = [
 ]
 
 
-@dataclass
-class Tiny:
-    """One model in two hands."""
-
-    hf: Any
-    model: Transformer
-    tokenizer: Tokenizer
-
-    def native(self, **settings: Any) -> NativeLM:
-        return NativeLM(self.model, self.tokenizer, **settings)
-
-
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiny]:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("gpt2")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield Tiny(_make_hf(folder), *_load(folder))
+        _write(folder)
+        yield read_twice(folder)
     torch.set_num_threads(threads)
 
 
-def _make_hf(folder: Path) -> Any:
+def _write(folder: Path) -> None:
     import transformers
-    from lm_eval.models.huggingface import HFLM
 
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     transformers.utils.logging.disable_progress_bar()
     tokenizer = train_tokenizer([" ".join(WORDS)] * 3, 320)
     tokenizer.save(folder)
@@ -66,28 +52,10 @@ def _make_hf(folder: Path) -> Any:
     for parameter in model.parameters():
         parameter.data.mul_(2.5)  # the usual tiny weights would make every token about as likely
     model.save_pretrained(folder)
-    return HFLM(pretrained=str(folder), device="cpu", batch_size=4, dtype="float32")
-
-
-def _load(folder: Path) -> tuple[Transformer, Tokenizer]:
-    checkpoint = load_checkpoint(folder)
-    return checkpoint.model, checkpoint.tokenizer
-
-
-def requests(kind: str, arguments: list[Any]) -> list[Instance]:
-    return [
-        Instance(request_type=kind, doc={}, arguments=each, idx=0, metadata=("t", n, 1))
-        for n, each in enumerate(arguments)
-    ]
 
 
 def random_text(rng: random.Random, most: int) -> str:
     return " ".join(rng.choices(WORDS, k=rng.randrange(1, most)))
-
-
-def assert_same_scores(ours: list[tuple[float, bool]], theirs: list[tuple[float, bool]]) -> None:
-    assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
-    assert [score for score, _ in ours] == pytest.approx([score for score, _ in theirs], abs=1e-4)
 
 
 HAND_PICKED = [
@@ -105,13 +73,13 @@ HAND_PICKED = [
 ]
 
 
-def test_loglikelihood_equals_hf_on_hand_picked_pairs(tiny: Tiny) -> None:
+def test_loglikelihood_equals_hf_on_hand_picked_pairs(tiny: Pair) -> None:
     batch = requests("loglikelihood", HAND_PICKED)
     assert_same_scores(tiny.native().loglikelihood(batch), tiny.hf.loglikelihood(batch, disable_tqdm=True))
 
 
 @pytest.mark.parametrize("budget", [1, 200, 100_000])
-def test_loglikelihood_equals_hf_on_random_pairs_whatever_the_batches(tiny: Tiny, budget: int) -> None:
+def test_loglikelihood_equals_hf_on_random_pairs_whatever_the_batches(tiny: Pair, budget: int) -> None:
     rng = random.Random(budget)
     pairs = [(random_text(rng, 60), " " + random_text(rng, 12)) for _ in range(40)]
     batch = requests("loglikelihood", pairs + [(context, " A") for context, _ in pairs[:5]])
@@ -119,7 +87,7 @@ def test_loglikelihood_equals_hf_on_random_pairs_whatever_the_batches(tiny: Tiny
     assert_same_scores(ours, tiny.hf.loglikelihood(batch, disable_tqdm=True))
 
 
-def test_greedy_flag_is_true_for_what_greedy_decoding_writes(tiny: Tiny) -> None:
+def test_greedy_flag_is_true_for_what_greedy_decoding_writes(tiny: Pair) -> None:
     rng, greedy = random.Random(0), []
     for context in (random_text(rng, 12).strip() for _ in range(200)):
         tokens = tiny.tokenizer.encode(context)
@@ -134,7 +102,7 @@ def test_greedy_flag_is_true_for_what_greedy_decoding_writes(tiny: Tiny) -> None
     assert_same_scores(ours, tiny.hf.loglikelihood(batch, disable_tqdm=True))
 
 
-def test_rolling_equals_hf_around_the_window_size(tiny: Tiny) -> None:
+def test_rolling_equals_hf_around_the_window_size(tiny: Pair) -> None:
     rng = random.Random(5)
     letters = ["".join(rng.choices("zxvwkj", k=n)) for n in (1, CONTEXT - 1, CONTEXT, CONTEXT + 1, 2 * CONTEXT, 200)]
     assert [len(tiny.tokenizer.encode(text)) for text in letters] == [len(text) for text in letters]
@@ -143,7 +111,7 @@ def test_rolling_equals_hf_around_the_window_size(tiny: Tiny) -> None:
     assert ours == pytest.approx(tiny.hf.loglikelihood_rolling(batch, disable_tqdm=True), abs=1e-3, rel=1e-6)
 
 
-def test_rolling_over_equal_windows_with_different_targets(tiny: Tiny) -> None:
+def test_rolling_over_equal_windows_with_different_targets(tiny: Pair) -> None:
     # `hf` mixes such windows up when they meet in one batch (lm-eval 0.4.13): so it is asked one text at a time.
     batch = requests("loglikelihood_rolling", [("z" * n,) for n in (CONTEXT + 1, 2 * CONTEXT + 1, 200)])
     alone = [NoSharing(tiny.hf).rolling(each) for each in batch]
@@ -164,7 +132,7 @@ class NoSharing:
             self.hf.logits_cache = True
 
 
-def test_generation_equals_hf(tiny: Tiny) -> None:
+def test_generation_equals_hf(tiny: Pair) -> None:
     prompts = ["the quick", "Paris is", "the quick brown fox " * 20, "Answer: A"]
     free = tiny.native().generate_until(requests("generate_until", [(p, {"max_gen_toks": 14}) for p in prompts]))
     assert all(free)
@@ -187,7 +155,7 @@ def _without_empty_stop(settings: dict[str, Any]) -> dict[str, Any]:
     return settings | {"until": [stop for stop in until if stop] if isinstance(until, list) else until}
 
 
-def test_generation_defaults_to_256_new_tokens_as_hf_does(tiny: Tiny) -> None:
+def test_generation_defaults_to_256_new_tokens_as_hf_does(tiny: Pair) -> None:
     config = ModelConfig(vocab_size=tiny.tokenizer.vocab_size, context_length=300, width=16, n_layers=1, n_heads=2)
     recorded: list[dict[str, Any]] = []
     lm = NativeLM(Transformer(config), tiny.tokenizer, record=lambda key, answer: recorded.append(answer))
@@ -195,19 +163,19 @@ def test_generation_defaults_to_256_new_tokens_as_hf_does(tiny: Tiny) -> None:
     assert recorded[0]["tokens"] == 256 or recorded[0]["stop_reason"] == "stop"
 
 
-def test_generation_without_room_for_a_prompt_is_refused(tiny: Tiny) -> None:
+def test_generation_without_room_for_a_prompt_is_refused(tiny: Pair) -> None:
     with pytest.raises(BenchmarkError, match=f"{CONTEXT} new tokens.* context of {CONTEXT}"):
         tiny.native().generate_until(requests("generate_until", [("the", {"max_gen_toks": CONTEXT})]))
 
 
-def test_generation_settings_that_cannot_be_met_are_refused(tiny: Tiny) -> None:
+def test_generation_settings_that_cannot_be_met_are_refused(tiny: Pair) -> None:
     fine = {"max_gen_toks": 2, "num_beams": 1}
     assert tiny.native().generate_until(requests("generate_until", [("the", fine)]))
     with pytest.raises(BenchmarkError, match="num_beams=4"):
         tiny.native().generate_until(requests("generate_until", [("the", {"max_gen_toks": 2, "num_beams": 4})]))
 
 
-def test_sampled_repeats_differ_and_come_back_with_the_seed(tiny: Tiny) -> None:
+def test_sampled_repeats_differ_and_come_back_with_the_seed(tiny: Pair) -> None:
     settings = {"max_gen_toks": 12, "do_sample": True, "temperature": 1.5}
     batch = requests("generate_until", [("the quick", settings)] * 4)
     first = tiny.native(seed=1).generate_until(batch)
@@ -216,16 +184,16 @@ def test_sampled_repeats_differ_and_come_back_with_the_seed(tiny: Tiny) -> None:
     assert tiny.native(seed=100).generate_until(batch) != first
 
 
-def test_what_hf_asserts_away_is_scored(tiny: Tiny) -> None:
+def test_what_hf_asserts_away_is_scored(tiny: Pair) -> None:
     long = " ".join(WORDS * 6)
     lm = tiny.native()
     scores = lm.loglikelihood(requests("loglikelihood", [("the", ""), ("", long), ("  ", "the")]))
     assert scores[0] == (0.0, True)
     assert [scores[1][0]] == pytest.approx(lm.loglikelihood_rolling(requests("loglikelihood_rolling", [(long,)])))
-    assert scores[2] == lm.loglikelihood(requests("loglikelihood", [("", "  the")]))[0]
+    assert_same_scores([scores[2]], lm.loglikelihood(requests("loglikelihood", [("", "  the")])))
 
 
-def test_truncated_prompts_are_known(tiny: Tiny) -> None:
+def test_truncated_prompts_are_known(tiny: Pair) -> None:
     long, short = "the quick brown fox " * 30, "the quick"
     lm = tiny.native()
     lm.loglikelihood(requests("loglikelihood", [(long, " A"), (long, " B"), (short, " A")]))
@@ -239,7 +207,7 @@ def test_truncated_prompts_are_known(tiny: Tiny) -> None:
     assert lm.was_truncated(long + "fox")
 
 
-def test_one_token_continuations_of_a_context_share_a_forward_pass(tiny: Tiny) -> None:
+def test_one_token_continuations_of_a_context_share_a_forward_pass(tiny: Pair) -> None:
     read: list[tuple[int, ...]] = []
 
     class Counting(Transformer):
@@ -255,7 +223,7 @@ def test_one_token_continuations_of_a_context_share_a_forward_pass(tiny: Tiny) -
     assert_same_scores(ours, tiny.hf.loglikelihood(requests("loglikelihood", pairs), disable_tqdm=True))
 
 
-def test_a_model_in_training_is_put_back_into_it(tiny: Tiny) -> None:
+def test_a_model_in_training_is_put_back_into_it(tiny: Pair) -> None:
     model = Transformer(tiny.model.config).train()
     NativeLM(model, tiny.tokenizer).loglikelihood(requests("loglikelihood", [("the", " A")]))
     assert model.training
@@ -265,7 +233,7 @@ class Killed(Exception):
     pass
 
 
-def test_a_killed_run_goes_on_where_it_was(tiny: Tiny) -> None:
+def test_a_killed_run_goes_on_where_it_was(tiny: Pair) -> None:
     rng = random.Random(3)
     pairs = requests("loglikelihood", [(random_text(rng, 30), " " + random_text(rng, 5)) for _ in range(20)])
     texts = requests("generate_until", [(random_text(rng, 8), {"max_gen_toks": n % 3 + 3}) for n in range(8)])
@@ -298,7 +266,7 @@ def test_a_killed_run_goes_on_where_it_was(tiny: Tiny) -> None:
     assert again.generate_until(texts) == expected[1]
 
 
-def test_recalled_truncation_is_known_too(tiny: Tiny) -> None:
+def test_recalled_truncation_is_known_too(tiny: Pair) -> None:
     store: dict[str, dict[str, Any]] = {}
     batch = requests("loglikelihood", [("the quick brown fox " * 30, " A")])
     tiny.native(record=store.__setitem__).loglikelihood(batch)
@@ -307,7 +275,7 @@ def test_recalled_truncation_is_known_too(tiny: Tiny) -> None:
     assert len(lm.truncated) == 1
 
 
-def test_progress_counts_every_request_recalled_ones_first(tiny: Tiny) -> None:
+def test_progress_counts_every_request_recalled_ones_first(tiny: Pair) -> None:
     store: dict[str, dict[str, Any]] = {}
     pairs = [("the", " A"), ("the", " B"), ("the", " A"), ("fox", " A")]
     tiny.native(record=store.__setitem__).loglikelihood(requests("loglikelihood", pairs[:1]))
@@ -331,7 +299,7 @@ def test_keys_tell_every_part_of_a_request_apart() -> None:
     assert request_key("generate", {"a": 1, "b": 2}) == request_key("generate", {"b": 2, "a": 1})
 
 
-def test_two_stop_strings_are_two_requests(tiny: Tiny) -> None:
+def test_two_stop_strings_are_two_requests(tiny: Pair) -> None:
     store: dict[str, dict[str, Any]] = {}
     lm = tiny.native(recall=store.get, record=store.__setitem__)
     lm.generate_until(requests("generate_until", [("the", {"until": ["x"], "max_gen_toks": 3})]))

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 
 from finetune.checkpoint import Checkpoint, load_checkpoint
 from finetune.errors import FinetuneError
-from finetune.folder import State, already_done, fine_tune
+from finetune.folder import State, already_done, fine_tune, read_state
 from finetune.recipes import TrainConfig
 from finetune.splits import Splits, make_splits
 from finetune.train import Evaluated, Milestone, Stepped
+from tests.command_line import as_process
+from tests.conftest import MakeCheckpoint
 
 FAST = TrainConfig(epochs=2, batch_size=4, learning_rate=1e-3, eval_every=4)
 
@@ -96,3 +99,107 @@ def test_overwriting_keeps_what_is_not_ours(tiny: Checkpoint, splits: Splits, tm
     list(fine_tune(tiny, splits, state(FAST.model_copy(update={"epochs": 1})), tmp_path))
     assert (tmp_path / "letter.txt").exists()
     assert not (tmp_path / "epoch-9").exists()
+
+
+def test_the_last_checkpoints_and_the_best_are_kept(tiny: Checkpoint, splits: Splits, tmp_path: Path) -> None:
+    """Validation on what contradicts the training set: the best comes early and is kept."""
+    wrong = [e.model_copy(update={"output": "Xq " * 8}) for e in splits.train[:6]]
+    config = TrainConfig(batch_size=4, learning_rate=3e-3, save_every=2, keep=2, max_steps=20, patience=0)
+    kept = state(config)
+    events = list(fine_tune(tiny, Splits(splits.train, [], wrong), kept, tmp_path))
+    milestones = [e for e in events if isinstance(e, Milestone)]
+    best = min(milestones, key=lambda e: e.validation_loss)
+    assert best.name not in {e.name for e in milestones[-2:]}, "else this shows nothing"
+    assert {name for name in names(tmp_path) if name.startswith("step-")} == {best.name, "step-18", "step-20"}
+    assert kept.best == best.name == (tmp_path / "best").resolve().name
+    loaded = load_checkpoint(tmp_path / "best")
+    assert loaded.training is not None
+    assert loaded.training.validation_loss == best.validation_loss
+    turned = [line for line in lines(tmp_path) if "turned" in line]
+    assert len(turned) == 1
+    assert turned[0]["turned"] < turned[0]["step"]
+
+
+def test_every_step_and_validation_is_a_line_of_the_history(tiny: Checkpoint, splits: Splits, tmp_path: Path) -> None:
+    events = list(fine_tune(tiny, splits, state(), tmp_path))
+    logged = lines(tmp_path)
+    steps, validations = [[e for e in events if isinstance(e, kind)] for kind in (Stepped, Evaluated)]
+    assert [(line["step"], line["loss"]) for line in logged if "rate" in line] == [(e.step, e.loss) for e in steps]  # type: ignore[union-attr]
+    found = [(line["step"], line["validation_loss"]) for line in logged if "validation_loss" in line]
+    assert found == [(e.step, e.validation_loss) for e in validations]  # type: ignore[union-attr]
+    assert [line["step"] for line in logged] == sorted(line["step"] for line in logged)
+
+
+def test_another_number_of_processes_is_another_training(tiny: Checkpoint, splits: Splits, tmp_path: Path) -> None:
+    list(fine_tune(tiny, splits, state(), tmp_path))
+    with pytest.raises(FinetuneError, match=r"another number of processes \(1 there, 2 now\)"):
+        already_done(tmp_path, state(processes=2), overwrite=False)
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(
+    tiny: Checkpoint, splits: Splits, tmp_path: Path
+) -> None:
+    def poison(module: torch.nn.Module, args: object, out: torch.Tensor) -> torch.Tensor | None:
+        return out * float("inf") if module.training and (tmp_path / "epoch-1").exists() else None
+
+    handle = tiny.model.norm.register_forward_hook(poison)
+    untouched = copy.deepcopy(tiny)
+    with pytest.raises(FinetuneError, match=r"the loss became nan at step 10; what was saved before stands"):
+        list(fine_tune(tiny, splits, state(), tmp_path))
+    handle.remove()
+    loaded = load_checkpoint(tmp_path / "best")
+    assert loaded.training is not None
+    assert loaded.training.step == 9
+    assert all(torch.isfinite(weight).all() for weight in loaded.model.parameters())
+    assert "nan" not in (tmp_path / "history.jsonl").read_text("utf-8").lower()
+    untouched.model.norm._forward_hooks.clear()
+    again = [e.step for e in fine_tune(untouched, splits, state(), tmp_path) if isinstance(e, Stepped)]
+    assert again == list(range(10, 19)), "mended, it goes on"
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from finetune.checkpoint import load_checkpoint
+from finetune.errors import FinetuneError
+from finetune.folder import State, fine_tune
+from finetune.recipes import TrainConfig
+from finetune.splits import make_splits
+from finetune.train import Milestone
+base, data, out, room, rank = *map(Path, sys.argv[1:4]), int(sys.argv[4]), int(sys.argv[5]) or None
+config = TrainConfig(batch_size=8, epochs=3, lora_rank=rank)
+state = State(settings=config, data="d", base=str(base), base_fingerprint="")
+try:
+    for event in fine_tune(load_checkpoint(base), make_splits(data), state, out):
+        if isinstance(event, Milestone):  # a write beyond this fails as on a full disk, in the middle
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+except FinetuneError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("rank", "room"), [(0, 2000), (0, 250_000), (2, 2000), (2, 20_000)])
+def test_a_full_disk_is_one_line_and_what_was_saved_stands(
+    make_checkpoint: MakeCheckpoint, data_file: Path, tmp_path: Path, rank: int, room: int
+) -> None:
+    """Room for no weights; or for the checkpoint, but not for what is needed to go on."""
+    base, out = make_checkpoint(), tmp_path / "out"
+    words = [sys.executable, "-c", FULL_DISK, *map(str, (base, data_file, out, room, rank))]
+    said = as_process(words, cwd=tmp_path)
+    assert not said.err
+    (told,) = said.out.splitlines()
+    assert told.startswith(f"{out}/")
+    assert "could not be written: " in told
+    assert told.endswith("; make room, or choose another place")
+    assert {p.name for p in out.iterdir() if p.name.startswith(".")} <= {".finetune.lock"}
+    for folder in out.glob("epoch-*"):
+        load_checkpoint(folder)
+    assert (out / "epoch-1").exists()
+    resumed = fine_tune(load_checkpoint(base), make_splits(data_file), saved_state(out), out)
+    assert [e.step for e in resumed if isinstance(e, Stepped)] == list(range(6, 16))
+
+
+def saved_state(out: Path) -> State:
+    found = read_state(out)
+    assert found is not None
+    return found

@@ -215,8 +215,6 @@ def test_settings_without_a_meaning_for_the_checkpoint_are_refused(run: Run, tar
     endpoint = resolve(["openai:m@http://127.0.0.1:9/v1"])[0]
     with pytest.raises(HarnessError, match="--style phi3: m is an endpoint"):
         respond(run, endpoint, data, AnswerSettings(style="phi3"))
-    with pytest.raises(HarnessError, match="no place for a system message"):
-        respond(run, target, data, AnswerSettings(system="Be brief."))
     with pytest.raises(FinetuneError, match="alpaca"):
         respond(run, target, data, AnswerSettings(style="alpacca"))
     assert not run.folder.exists(), "nothing was written"
