@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from itertools import groupby, zip_longest
 from typing import Literal, NamedTuple, get_args
 
-from finetune.added_tokens import SPACES, AddedToken
 from finetune.instructions import Entry
 from finetune.segments import Segment, Style
-from finetune.tiktoken_backend import Place
 from finetune.tokenizer import Tokenizer
+from finetune.vocabulary.added_tokens import SPACES, AddedToken
+from finetune.vocabulary.tiktoken_backend import Place
 
 Learn = Literal["answers", "all"]
 TooLong = Literal["cut", "drop"]

@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from finetune.conversation import Message, transcript
 from finetune.errors import FinetuneError
-from finetune.formats import Format, read_content
-from finetune.sources import read_raw, source_name
+from finetune.reading.conversation import Message, transcript
+from finetune.reading.formats import Format, read_content
+from finetune.reading.sources import read_raw, source_name
 
 __all__ = [
     "DataSet",

@@ -196,7 +196,7 @@ def style_named(name: str, tokenizer: "Tokenizer | None" = None) -> Style:
             f"--style chat: wanted a checkpoint with a chat template of its own, {whose} none; "
             f"choose {', '.join(STYLES)}"
         )
-    from finetune.chat_style import ChatStyle  # jinja2 is wanted by this style alone
+    from finetune.chat.style import ChatStyle  # jinja2 is wanted by this style alone
 
     return ChatStyle(tokenizer.chat_template, tokenizer)
 

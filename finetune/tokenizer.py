@@ -13,13 +13,13 @@ from typing import Any
 
 import tiktoken
 
-from finetune.added_tokens import SPACES, AddedToken, PlainTokens, read_added
-from finetune.byte_bpe import BYTE_LETTERS, GPT2_PATTERN, NotExactError, read_byte_bpe, to_letters
 from finetune.errors import FinetuneError, unknown_name
-from finetune.tiktoken_backend import Backend, Place, TiktokenBackend
-from finetune.tokenizer_config import TokenizerConfig, read_tokenizer_config, write_tokenizer_config
-from finetune.tokenizer_json import json_of
-from finetune.tokenizers_backend import TokenizersBackend, unreadable
+from finetune.vocabulary.added_tokens import SPACES, AddedToken, PlainTokens, read_added
+from finetune.vocabulary.byte_bpe import BYTE_LETTERS, GPT2_PATTERN, NotExactError, read_byte_bpe, to_letters
+from finetune.vocabulary.tiktoken_backend import Backend, Place, TiktokenBackend
+from finetune.vocabulary.tokenizer_config import TokenizerConfig, read_tokenizer_config, write_tokenizer_config
+from finetune.vocabulary.tokenizer_json import json_of
+from finetune.vocabulary.tokenizers_backend import TokenizersBackend, unreadable
 
 __all__ = ["BYTE_LETTERS", "END_OF_TEXT", "GPT2_PATTERN", "Tokenizer", "to_letters", "train_tokenizer"]
 

@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.screen import Screen
 
 if TYPE_CHECKING:
-    from finetune.survey import Survey
+    from finetune.survey.survey import Survey
 
 
 def data(
@@ -84,7 +84,7 @@ def look_through(
     """
     from finetune.instructions import read_entries
     from finetune.styles import check_style, style_named
-    from finetune.survey import Reading, survey
+    from finetune.survey.survey import Reading, survey
     from harness.base_reading import read_base
 
     check_style(style)

@@ -10,9 +10,9 @@ from textwrap import shorten, wrap
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from finetune.lengths import Lengths, Spread
-from finetune.repeats import Repeats, Twins
-from finetune.survey import Counts, Sample, Survey
+from finetune.survey.lengths import Lengths, Spread
+from finetune.survey.repeats import Repeats, Twins
+from finetune.survey.survey import Counts, Sample, Survey
 
 WIDTH = 80
 _BAR = 40  # characters of the longest

@@ -32,10 +32,10 @@ def export_to_gguf(
 
     Raises:
         HarnessError: If there is no such checkpoint.
-        FinetuneError: As `finetune.gguf.export_gguf`.
+        FinetuneError: As `finetune.gguf.file.export_gguf`.
     """
-    from finetune.gguf import check_gguf, export_gguf
-    from finetune.modelfile import modelfile
+    from finetune.gguf.file import check_gguf, export_gguf
+    from finetune.gguf.modelfile import modelfile
 
     check_gguf(out, dtype, overwrite=overwrite)
     loaded, chosen = _load(checkpoint, style)

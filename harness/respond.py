@@ -97,7 +97,7 @@ def style_of(target: Target, settings: AnswerSettings) -> Style | None:
 
 def _own_style(folder: Path, target: Target) -> str | None:
     """The style a checkpoint was trained in, as far as that is known."""
-    from finetune.tokenizer_config import read_tokenizer_config
+    from finetune.vocabulary.tokenizer_config import read_tokenizer_config
 
     if target.training:
         return target.training.style

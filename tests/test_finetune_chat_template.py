@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from finetune.chat_style import ChatStyle
-from finetune.chat_template import ChatTemplate
+from finetune.chat.style import ChatStyle
+from finetune.chat.template import ChatTemplate
 from finetune.errors import FinetuneError
 from finetune.examples import encode_entries, encode_prompt, encode_segments, stop_tokens
 from finetune.instructions import Entry

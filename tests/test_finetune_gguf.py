@@ -14,7 +14,7 @@ from finetune.errors import FinetuneError
 from finetune.examples import encode_prompt
 from finetune.export import ends
 from finetune.generate import Sampling, generate
-from finetune.gguf import export_gguf
+from finetune.gguf.file import export_gguf
 from finetune.instructions import Entry
 from finetune.lora import LoraConfig, attach, merged
 from finetune.styles import STYLES

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from finetune.examples import encode_prompt
+from finetune.gguf.modelfile import modelfile, ollama_template
 from finetune.instructions import Entry
-from finetune.modelfile import modelfile, ollama_template
 from finetune.segments import text_of
 from finetune.styles import STYLES, style_named
 from tests.chat_tokenizers import CHATML, chat, make

@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.errors import FinetuneError
-from finetune.hub import hub_name, read_hub
 from finetune.instructions import read_data_set, read_entries, write_entries
+from finetune.reading.hub import hub_name, read_hub
+from finetune.reading.tables import plain
 from finetune.splits import make_splits
-from finetune.tables import plain
 from tests.conftest import ROOT
 
 ALPACA = [{"instruction": "a", "input": "", "output": "b"}, {"instruction": "c", "input": "d", "output": "e"}]

@@ -12,12 +12,12 @@ from finetune.data.make_instructions import PATH
 from finetune.errors import FinetuneError
 from finetune.examples import encode_entries
 from finetune.instructions import Entry, Message, read_entries
-from finetune.lengths import histogram, measure
-from finetune.repeats import find_repeats
 from finetune.splits import split
 from finetune.styles import STYLES
-from finetune.survey import Reading, Survey, count, find_entry, survey
-from finetune.suspects import Suspect, find_suspects
+from finetune.survey.lengths import histogram, measure
+from finetune.survey.repeats import find_repeats
+from finetune.survey.survey import Reading, Survey, count, find_entry, survey
+from finetune.survey.suspects import Suspect, find_suspects
 from finetune.tokenizer import Tokenizer
 from tests.conftest import entries_json
 

@@ -137,7 +137,10 @@ def test_data_that_cannot_be_read(place: Place, line: str, said: str) -> None:
         ("judge base --data data.json --dtype float23 --run run", "unknown dtype 'float23': did you mean float32"),
         ("mmlu base --dtype float23 --run run", "unknown dtype 'float23': did you mean float32"),
         ("respnd base --data data.json", "unknown command 'respnd': did you mean respond?"),
-        ("zzzz", "unknown command 'zzzz': known: bench, compare, data, demo, export, finetune, judge, mmlu, respond, tasks"),
+        (
+            "zzzz",
+            "unknown command 'zzzz': known: bench, compare, data, demo, export, finetune, judge, mmlu, respond, tasks",
+        ),
         ("respond base --dta data.json", "unknown flag '--dta': did you mean --data"),
         ("respond", "missing argument 'CKPT...'"),
         ("finetune --base base", "missing option '--data'"),

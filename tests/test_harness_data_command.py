@@ -14,7 +14,7 @@ from finetune.data.make_instructions import PATH
 from finetune.instructions import read_entries
 from finetune.lora import LoraConfig, attach
 from finetune.splits import make_splits
-from finetune.survey import Survey
+from finetune.survey.survey import Survey
 from harness.base_reading import gpt2_at_hand, read_base
 from harness.data_command import sides_of
 from harness.data_report import bars, picture, visible

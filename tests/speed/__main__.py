@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -44,27 +45,23 @@ def main() -> None:
         print(f"{row['work']:52} {row['dtype']:9} {numbers}  {share} {row['note']}".rstrip())
 
 
+def _works(flags: argparse.Namespace, folder: Path, dtype: str) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+    """Each measure by its name; nothing is run before its rows are asked for."""
+    subjects = flags.subjects.split(",") if flags.subjects else None
+    training = {"data": flags.instructions, "steps": flags.steps, "device": flags.device, "threads": flags.threads}
+    yield "finetune", finetune.measure(folder, dtype, **training)
+    yield "mmlu", mmlu.measure(folder, dtype, data=flags.mmlu, subjects=subjects, limit=flags.limit)
+    yield "generate", generation.measure(folder, dtype)
+
+
 def _rows(flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = flags.model or make_model(Path(scratch) / "gpt2")
-        subjects = flags.subjects.split(",") if flags.subjects else None
         for dtype in flags.dtypes.split(","):
             peak = peak_flops(getattr(torch, dtype), flags.device)
-            works = {
-                "finetune": lambda dtype=dtype: finetune.measure(
-                    folder,
-                    dtype,
-                    data=flags.instructions,
-                    steps=flags.steps,
-                    device=flags.device,
-                    threads=flags.threads,
-                ),
-                "mmlu": lambda dtype=dtype: mmlu.measure(
-                    folder, dtype, data=flags.mmlu, subjects=subjects, limit=flags.limit
-                ),
-                "generate": lambda dtype=dtype: generation.measure(folder, dtype),
-            }
-            measured = [row for name, work in works.items() if flags.only in (None, name) for row in work()]
+            measured = chain.from_iterable(
+                work for name, work in _works(flags, folder, dtype) if flags.only in (None, name)
+            )
             for row in measured:
                 flops = row.pop("flops")
                 yield row | {"peak_share": flops / peak if flops else None}

@@ -64,4 +64,4 @@ def _row(how: str, work: str, dtype: str, folder: Path, mine: dict[str, Any], th
 def _speed(side: dict[str, Any]) -> float:
     """Tokens a second over all steps but the first, by the median step, since machines are shared."""
     pairs = zip(side["tokens"][1:], side["seconds"][1:], strict=True)
-    return statistics.median(tokens / seconds for tokens, seconds in pairs)
+    return float(statistics.median(tokens / seconds for tokens, seconds in pairs))

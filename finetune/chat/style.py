@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from finetune.chat_template import ChatTemplate
+from finetune.chat.template import ChatTemplate
 from finetune.errors import FinetuneError
 from finetune.instructions import Entry, Message
 from finetune.segments import Segment, answered

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from finetune.conversation import Message, read_messages
 from finetune.errors import FinetuneError
+from finetune.reading.conversation import Message, read_messages
 
 Raw = dict[str, Any]
 IDS = ("id", "item_id")

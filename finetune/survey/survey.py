@@ -9,15 +9,15 @@ from pydantic import BaseModel, ConfigDict
 
 from finetune.errors import FinetuneError
 from finetune.examples import Learn, mark
-from finetune.formats import FORMATS, read_content
 from finetune.instructions import Entry
-from finetune.lengths import Lengths, encode_one, measure
-from finetune.near import SIMILARITY
-from finetune.repeats import Leak, Repeats, find_repeats
+from finetune.reading.formats import FORMATS, read_content
+from finetune.reading.sources import read_raw
 from finetune.segments import Style
-from finetune.sources import read_raw
 from finetune.splits import Splits
-from finetune.suspects import Suspect, find_suspects
+from finetune.survey.lengths import Lengths, encode_one, measure
+from finetune.survey.near import SIMILARITY
+from finetune.survey.repeats import Leak, Repeats, find_repeats
+from finetune.survey.suspects import Suspect, find_suspects
 from finetune.tokenizer import Tokenizer
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from finetune.instructions import Entry
-from finetune.near import Near, near_duplicates, normal_form
+from finetune.survey.near import Near, near_duplicates, normal_form
 
 SHOWN = 5  # examples kept of everything
 Kind = Literal["same", "alike", "near"]

@@ -5,9 +5,9 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from finetune.byte_bpe import merges_of
 from finetune.errors import FinetuneError
-from finetune.tiktoken_backend import Place
+from finetune.vocabulary.byte_bpe import merges_of
+from finetune.vocabulary.tiktoken_backend import Place
 
 if TYPE_CHECKING:
     import tokenizers

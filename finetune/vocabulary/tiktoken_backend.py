@@ -5,8 +5,8 @@ from typing import Literal, Protocol
 
 import tiktoken
 
-from finetune.added_tokens import AddedToken, PlainTokens
-from finetune.byte_bpe import ByteBpe, NotExactError
+from finetune.vocabulary.added_tokens import AddedToken, PlainTokens
+from finetune.vocabulary.byte_bpe import ByteBpe, NotExactError
 
 Place = Literal["start", "control", "text"]
 """What stands before a text: nothing, a control token, or other text. SentencePiece puts a space before

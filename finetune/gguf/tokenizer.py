@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from finetune.byte_bpe import merges_of
 from finetune.errors import FinetuneError
 from finetune.tokenizer import Tokenizer
+from finetune.vocabulary.byte_bpe import merges_of
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter, TokenType

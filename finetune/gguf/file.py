@@ -10,8 +10,8 @@ from finetune.atomic import whole_file
 from finetune.checkpoint import Checkpoint
 from finetune.errors import FinetuneError, unknown_name
 from finetune.export import SHORT_DTYPES, ends, too_large
-from finetune.gguf_tensors import GgufTensor, gguf_tensors
-from finetune.gguf_tokenizer import add_tokenizer
+from finetune.gguf.tensors import GgufTensor, gguf_tensors
+from finetune.gguf.tokenizer import add_tokenizer
 from finetune.lora import merged
 from finetune.presets import ModelConfig
 from finetune.segments import Style

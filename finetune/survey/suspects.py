@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from finetune.instructions import Entry
-from finetune.near import normal_form
+from finetune.survey.near import normal_form
 
 _SHOWN = 5  # ids kept of each
 _OFTEN = 10  # entries that share an answer, at least

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finetune.added_tokens import AddedToken
+from finetune.vocabulary.added_tokens import AddedToken
 
 # How GPT-2 cuts text into words before merging bytes. `tokenizers` has the same pattern inside its
 # ByteLevel pre-tokenizer, so a file that says `use_regex` means this one.

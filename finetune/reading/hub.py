@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from finetune.errors import FinetuneError
-from finetune.shards import choose_split
-from finetune.tables import plain_rows
+from finetune.reading.shards import choose_split
+from finetune.reading.tables import plain_rows
 
 HUB = "hf:"
 _REFERENCE = re.compile(r"hf:(?P<name>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[^:@]+))?(:(?P<split>[\w./-]+))?")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import FinetuneError
-from finetune.hub import HUB, hub_name, read_hub
-from finetune.shards import find_shards, shards_name
-from finetune.tables import read_parquet
+from finetune.reading.hub import HUB, hub_name, read_hub
+from finetune.reading.shards import find_shards, shards_name
+from finetune.reading.tables import read_parquet
 
 _LONGEST_HEADER = 10_000  # characters of it that are looked at for the delimiter
 _LONGEST_FIELD = 2**31 - 1  # characters; csv's own limit, 131,072, is shorter than some answers

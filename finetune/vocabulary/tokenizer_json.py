@@ -5,7 +5,7 @@ from typing import Any
 
 import tiktoken
 
-from finetune.byte_bpe import last_merge, to_letters
+from finetune.vocabulary.byte_bpe import last_merge, to_letters
 
 # tiktoken's patterns in the signs that both regular expression engines read in one way: to `tokenizers` a
 # possessive {1,3}+ is a repetition without end, and $ the end of every line.
