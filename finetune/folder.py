@@ -8,7 +8,6 @@ OUT/epoch-1/ ...      checkpoints (step-100/ ... with --save-every);  OUT/best -
 OUT/resume.safetensors  moments, while it is not finished
 """
 
-import json
 import math
 import re
 import shutil
@@ -16,14 +15,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from finetune.atomic import whole_file
 from finetune.checkpoint import Checkpoint, Training, read_training, save_adapter, save_checkpoint
 from finetune.errors import FinetuneError
+from finetune.history import cut_history, draw_losses, log
 from finetune.instructions import Entry
 from finetune.lora import LoraConfig, attach
 from finetune.lora_targets import ALL, parse_targets
@@ -31,91 +28,13 @@ from finetune.parallel import Team
 from finetune.recipes import TrainConfig
 from finetune.resume import RESUME, load_progress, save_progress
 from finetune.splits import Splits
+from finetune.state import LOCK, UNFINISHED, State, read_state, write_state
 from finetune.train import Evaluated, Event, Milestone, Progress, Started, Stepped, Stopped, Trainer, Turned
 
-STATE, HISTORY, PLOT, SPLITS, BEST = "finetune.json", "history.jsonl", "loss.png", "splits", "best"
-LOCK = ".finetune.lock"
+HISTORY, PLOT, SPLITS, BEST = "history.jsonl", "loss.png", "splits", "best"
 MERGED = "merged"  # the best adapter folded into its base, when asked for
 TRACKED = ("tensorboard", "wandb")
 _CHECKPOINT = re.compile(r"(?:epoch|step)-\d+")
-_UNFINISHED = re.compile(r"\.(?:(?:epoch|step)-\d+|merged|best|(?:finetune|history|resume)\.\w+)\.(?:partial|before)")
-
-
-class State(BaseModel):
-    """What `finetune.json` holds.
-
-    Attributes:
-        settings: The training settings.
-        data: Hash of the entries of the three splits.
-        base: Reference of the model it started from.
-        base_fingerprint: That model's fingerprint.
-        finished: Whether training came to its end.
-        processes: How many trained together.
-        best: Name of the checkpoint with the lowest validation loss.
-        stopped: Why training stopped before its last step, if it did.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    settings: TrainConfig
-    data: str
-    base: str
-    base_fingerprint: str
-    processes: int = 1
-    finished: bool = False
-    best: str | None = None
-    stopped: str | None = None
-
-
-def read_state(out: Path) -> State | None:
-    """The state of an earlier fine-tuning into this folder, or None.
-
-    Raises:
-        FinetuneError: If its `finetune.json` cannot be read.
-    """
-    path = out / STATE
-    if not path.exists():
-        return None
-    try:
-        return State.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise FinetuneError(f"{path} is damaged ({error.errors()[0]['msg']}); --overwrite starts anew") from None
-
-
-def already_done(out: Path, wanted: State, *, overwrite: bool) -> bool:
-    """Whether the same fine-tuning has been finished in this folder, so that nothing is left to do.
-
-    Raises:
-        FinetuneError: If the folder holds another fine-tuning, or other things, and `overwrite` is not given.
-    """
-    if out.exists() and not out.is_dir():
-        raise FinetuneError(f"wanted a folder for the checkpoints, {out} is a file; choose another --out")
-    if overwrite or not out.exists() or all(p.name == LOCK or _UNFINISHED.fullmatch(p.name) for p in out.iterdir()):
-        return False
-    found = read_state(out)
-    if found is None:
-        raise FinetuneError(f"{out} is not empty and holds no fine-tuning; choose another --out, or --overwrite it")
-    differing = [*_differences(found, wanted)]
-    if differing:
-        raise FinetuneError(
-            f"{out} holds a fine-tuning with another {'; another '.join(differing)}; "
-            f"choose another --out, or --overwrite it"
-        )
-    return found.finished
-
-
-def _differences(found: State, wanted: State) -> Iterator[str]:
-    """What differs, as "batch_size (8 there, 4 now)"."""
-    then, now = found.settings.model_dump(), wanted.settings.model_dump()
-    for name, value in now.items():
-        if then[name] != value:
-            yield f"{name} ({then[name]} there, {value} now)"
-    if found.processes != wanted.processes:
-        yield f"number of processes ({found.processes} there, {wanted.processes} now)"
-    if found.data != wanted.data:
-        yield "data set"
-    if found.base_fingerprint != wanted.base_fingerprint:
-        yield f"base ({found.base} there, {wanted.base} now)"
 
 
 def fine_tune(
@@ -197,35 +116,35 @@ class _Keeper:
         else:
             # Killed anywhere in here, the same command finds its own state and nothing of an older training to go on.
             (self.out / RESUME).unlink(missing_ok=True)
-            _write_state(self.out, self.state)
+            write_state(self.out, self.state)
             _clear(self.out)
             splits.save(self.out / SPLITS)
 
     def _go_back_to(self, step: int) -> None:
         """Undo what was written after a step: it happens again."""
-        _cut_history(self.out / HISTORY, step)
+        cut_history(self.out / HISTORY, step)
         for folder in _checkpoints(self.out):
             if _step_of(folder) > step:
                 _remove(folder)
         _remove_partial(self.out)
         self.state.best = _best_of(_checkpoints(self.out))
         _mark_best(self.out, self.state.best)
-        _write_state(self.out, self.state)
+        write_state(self.out, self.state)
         self._drop_old(self.state.settings.keep)
 
     def keep(self, event: Event) -> None:
         """Write what is to be kept of an event."""
         match event:
             case Stepped() | Evaluated():
-                self._log(asdict(event))
+                log(self.out / HISTORY, asdict(event))
             case Turned():
-                self._log({"step": self.trainer.progress.step, "turned": event.step})
+                log(self.out / HISTORY, {"step": self.trainer.progress.step, "turned": event.step})
             case Milestone():
                 self._save(event)
             case Stopped():
                 self.state.finished, self.state.stopped = True, event.early
                 draw_losses(self.out / HISTORY, self.out / PLOT)
-                _write_state(self.out, self.state)
+                write_state(self.out, self.state)
                 (self.out / RESUME).unlink(missing_ok=True)
             case Started():
                 pass
@@ -240,11 +159,11 @@ class _Keeper:
         else:
             save_adapter(folder, checkpoint.model, checkpoint.tokenizer, training, base=self.state.base)
         line = {"step": event.step, "epoch": event.epoch, "sample": event.question.item_id, "answer": event.answer}
-        self._log(line)
+        log(self.out / HISTORY, line)
         if event.best:
             self.state.best = event.name
             _mark_best(self.out, event.name)
-        _write_state(self.out, self.state)
+        write_state(self.out, self.state)
         if event.step < self.trainer.steps:
             save_progress(self.out / RESUME, self.trainer)
         self._drop_old(settings.keep)
@@ -256,16 +175,6 @@ class _Keeper:
         for folder in _checkpoints(self.out)[:-keep]:
             if folder.name != self.state.best:
                 _remove(folder)
-
-    def _log(self, line: dict[str, Any]) -> None:
-        path = self.out / HISTORY
-        try:
-            with path.open("a", encoding="utf-8") as history:
-                history.write(json.dumps(line, ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise FinetuneError(
-                f"{path} could not be written: {error.strerror}; make room, or choose another place"
-            ) from None
 
 
 def _training(event: Milestone, trained: list[Entry], state: State, progress: Progress) -> Training:
@@ -308,19 +217,6 @@ def _best_of(folders: Iterable[Path]) -> str | None:
     return best
 
 
-def _cut_history(history: Path, step: int) -> None:
-    """Drop what was logged after a step: it happens again. A line torn by the interruption goes too."""
-    if not history.exists():
-        return
-    kept = []
-    for line in history.read_text("utf-8", errors="replace").splitlines():
-        with suppress(ValueError):
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-    with whole_file(history) as partial:
-        partial.write_text("".join(kept), "utf-8")
-
-
 def _clear(out: Path) -> None:
     """Remove what a fine-tuning leaves, and nothing else: the user may keep other things here."""
     for name in (BEST, HISTORY, PLOT):
@@ -343,13 +239,8 @@ def _remove(folder: Path) -> None:
 def _remove_partial(out: Path) -> None:
     """What was being written or removed when an earlier process was killed."""
     for path in out.iterdir():
-        if _UNFINISHED.fullmatch(path.name):
+        if UNFINISHED.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _write_state(out: Path, state: State) -> None:
-    with whole_file(out / STATE) as partial:
-        partial.write_text(state.model_dump_json(indent=1), "utf-8")
 
 
 def _mark_best(out: Path, name: str | None) -> None:
@@ -361,24 +252,3 @@ def _mark_best(out: Path, name: str | None) -> None:
     with suppress(OSError):  # some file systems have no links; finetune.json says it too
         partial.symlink_to(name, target_is_directory=True)
         partial.replace(out / BEST)
-
-
-def draw_losses(history: Path, image: Path) -> None:
-    """Plot training and validation loss over steps from a loss history, as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    lines = [json.loads(line) for line in history.read_text("utf-8").splitlines()]
-    points = [line for line in lines if "validation_loss" in line]
-    trained = [p for p in points if p["train_loss"] is not None]
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.plot([p["step"] for p in trained], [p["train_loss"] for p in trained], label="training")
-    axes.plot([p["step"] for p in points], [p["validation_loss"] for p in points], label="validation")
-    lowest = min(points, key=lambda p: p["validation_loss"])
-    axes.axvline(lowest["step"], color="grey", linestyle=":", label=f"lowest at step {lowest['step']}")
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss (nats a token)")
-    axes.legend()
-    figure.savefig(image, dpi=120)

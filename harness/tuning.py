@@ -15,8 +15,8 @@ from harness.screen import Screen
 from harness.stages import one_target
 
 if TYPE_CHECKING:
-    from finetune.folder import State
     from finetune.recipes import TrainConfig
+    from finetune.state import State
     from finetune.trackers import Trackers
     from finetune.train import Event
 
@@ -43,8 +43,9 @@ def tune(
         FinetuneError: If a file, a setting or the base cannot be used, or `out` holds something else.
         HarnessError: If the base cannot be found.
     """
-    from finetune.folder import State, already_done, fine_tune, read_state
+    from finetune.folder import fine_tune
     from finetune.parallel import local_device, working_together
+    from finetune.state import State, already_done, read_state
     from finetune.styles import check_style
     from finetune.trackers import Trackers, check_trackers
 

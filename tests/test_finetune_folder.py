@@ -11,9 +11,10 @@ import torch
 
 from finetune.checkpoint import Checkpoint, load_checkpoint
 from finetune.errors import FinetuneError
-from finetune.folder import State, already_done, fine_tune, read_state
+from finetune.folder import fine_tune
 from finetune.recipes import TrainConfig
 from finetune.splits import Splits, make_splits
+from finetune.state import State, already_done, read_state
 from finetune.train import Evaluated, Milestone, Stepped
 from tests.command_line import as_process
 from tests.conftest import MakeCheckpoint
@@ -162,7 +163,8 @@ import resource, sys
 from pathlib import Path
 from finetune.checkpoint import load_checkpoint
 from finetune.errors import FinetuneError
-from finetune.folder import State, fine_tune
+from finetune.folder import fine_tune
+from finetune.state import State
 from finetune.recipes import TrainConfig
 from finetune.splits import make_splits
 from finetune.train import Milestone

@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 
 from finetune.checkpoint import Checkpoint, load_checkpoint
 from finetune.errors import FinetuneError
-from finetune.folder import State, fine_tune
+from finetune.folder import fine_tune
 from finetune.recipes import TrainConfig
 from finetune.resume import RESUME
 from finetune.splits import Splits, make_splits
+from finetune.state import State
 from finetune.train import Event, Milestone, Started, Stepped
 from tests.command_line import Word, as_process, command, contents, surroundings
 from tests.conftest import MakeCheckpoint

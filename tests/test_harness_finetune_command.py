@@ -8,9 +8,9 @@ import pytest
 import typer
 
 from finetune.checkpoint import load_checkpoint
-from finetune.folder import State, read_state
 from finetune.lora import adapters_of
 from finetune.recipes import TrainConfig
+from finetune.state import State, read_state
 from harness import options
 from harness.settings_flags import with_flags_of
 from tests.command_line import Said, Word, in_process
