@@ -14,7 +14,7 @@ from typing import Any
 import tiktoken
 
 from finetune.errors import FinetuneError, unknown_name
-from finetune.vocabulary.added_tokens import SPACES, AddedToken, PlainTokens, read_added
+from finetune.vocabulary.added_tokens import AddedToken, PlainTokens, read_added
 from finetune.vocabulary.byte_bpe import BYTE_LETTERS, GPT2_PATTERN, NotExactError, read_byte_bpe, to_letters
 from finetune.vocabulary.tiktoken_backend import Backend, Place, TiktokenBackend
 from finetune.vocabulary.tokenizer_config import TokenizerConfig, read_tokenizer_config, write_tokenizer_config
@@ -146,23 +146,6 @@ class Tokenizer:
         """`encode` for many texts, on several threads; `after` is what stands before each of them."""
         return self._encode(texts, after)
 
-    def encode_template(self, pieces: Iterable[tuple[str, bool]]) -> list[int]:
-        """Ids of (text, is a control token) pieces; a control token this vocabulary lacks is plain text.
-
-        Neighbouring plain pieces are encoded as one text, as they would be if a person had written them. A
-        control token takes the white space around it along where its `lstrip` and `rstrip` say so (Phi-3).
-        """
-        ids: list[int] = []
-        plain, before = "", None
-        for text, is_control in pieces:
-            token = self._added.get(text) if is_control else None
-            if token is None:
-                plain += text
-                continue
-            ids += [*self._encode_between(plain, before, token), token.id]
-            plain, before = "", token
-        return ids + self._encode_between(plain, before, None)
-
     def added(self, token: str) -> AddedToken | None:
         """An added token, control token or not, with the white space it takes along; None when there is no such."""
         return self._added.get(token)
@@ -220,16 +203,6 @@ class Tokenizer:
 
     def _encode(self, texts: Sequence[str], place: Place) -> list[list[int]]:
         return self._backend.encode_batch([_valid(text) for text in texts], place) if texts else []
-
-    def _encode_between(self, plain: str, before: AddedToken | None, after: AddedToken | None) -> list[int]:
-        """Ids of the plain text between two control tokens."""
-        if before is not None and before.rstrip:
-            plain = plain.lstrip(SPACES)
-        if after is not None and after.lstrip:
-            plain = plain.rstrip(SPACES)
-        if not plain:
-            return []
-        return self._encode([plain], "start" if before is None else "control")[0]
 
     def _tiktoken(self) -> TiktokenBackend:
         if not isinstance(self._backend, TiktokenBackend):

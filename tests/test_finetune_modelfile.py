@@ -14,6 +14,7 @@ from finetune.segments import text_of
 from finetune.styles import STYLES, style_named
 from tests.chat_tokenizers import CHATML, chat, make
 from tests.small_models import small
+from tests.tokenizer_files import template_ids
 
 CHATS = [
     chat(("user", "Name the fox.")),
@@ -78,7 +79,7 @@ def test_what_ollama_puts_before_a_text_is_not_written_twice() -> None:
     template = ollama_template(STYLES["llama3"], tokenizer)
     assert template is not None
     pieces = re.split(r"(<\|\w+\|>)", rendered(template, CHATS[0]))
-    ids = tokenizer.encode_template((piece, piece.startswith("<|")) for piece in pieces)
+    ids = template_ids(tokenizer, [(piece, piece.startswith("<|")) for piece in pieces])
     assert tokenizer.start_of_text is not None
     assert [tokenizer.start_of_text, *ids] == encode_prompt(CHATS[0], STYLES["llama3"], tokenizer)
 

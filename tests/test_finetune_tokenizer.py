@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from finetune.errors import FinetuneError
 from finetune.tokenizer import END_OF_TEXT, Tokenizer, train_tokenizer
-from tests.tokenizer_files import llama2_like, llama3_like, qwen_like
+from tests.tokenizer_files import llama2_like, llama3_like, qwen_like, template_ids
 
 TRAINED = train_tokenizer(["the cat sat on the mat", "naïve café 日本語 привет 🎉", "don't 123  \n\n x"] * 4, 380)
 REFERENCE = tokenizers.Tokenizer.from_str(json.dumps(TRAINED.spec()))
@@ -33,7 +33,7 @@ def test_control_tokens_in_text_stay_text() -> None:
 
 def test_template_pieces() -> None:
     pieces = [("a", False), (END_OF_TEXT, True), ("b", False), ("<|user|>", True)]
-    ids = TRAINED.encode_template(pieces)
+    ids = template_ids(TRAINED, pieces)
     assert ids == [*TRAINED.encode("a"), TRAINED.end_of_text, *TRAINED.encode("b<|user|>")]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from finetune.tokenizer import Tokenizer
 from finetune.vocabulary.byte_bpe import BYTE_LETTERS, GPT2_PATTERN
-from tests.tokenizer_files import BYTE_LEVEL, CORPUS, LLAMA3_PATTERN, OTHERS, gpt2_like, qwen_like
+from tests.tokenizer_files import BYTE_LEVEL, CORPUS, LLAMA3_PATTERN, OTHERS, gpt2_like, qwen_like, template_ids
 
 Spec = dict[str, Any]
 SPECS: dict[str, Spec] = {name: make() for name, make in {**BYTE_LEVEL, **OTHERS}.items()}
@@ -137,7 +137,7 @@ def test_a_template_is_encoded_as_the_rendered_text_is(family: str) -> None:
     pieces = [(first, True), ("user", False), (last, True), ("\n", False), (" Hello ", False), (last, True)]
     pieces += [("who? ", False), (first, True), (last, True)]
     for cut in (pieces, pieces[1:]):
-        assert OURS[family].encode_template(cut) == ids_of(whole(SPECS[family]), "".join(text for text, _ in cut))
+        assert template_ids(OURS[family], cut) == ids_of(whole(SPECS[family]), "".join(text for text, _ in cut))
 
 
 def test_control_tokens_that_take_white_space_along() -> None:
@@ -152,7 +152,7 @@ def test_control_tokens_that_take_white_space_along() -> None:
     pieces = [("<|user|>", True), ("\n \u2003 the fox  ", False), ("<|end|>", True), ("\n", False), ("<|user|>", True)]
     pieces += [("\x1f dog", False)]
     ours = Tokenizer.from_spec(spec, name="phi")
-    assert ours.encode_template(pieces) == ids_of(whole(spec), "".join(text for text, _ in pieces))
+    assert template_ids(ours, pieces) == ids_of(whole(spec), "".join(text for text, _ in pieces))
 
 
 def test_added_tokens_that_text_may_hold() -> None:

@@ -1,9 +1,14 @@
 """Small tokenizers of every family, trained here: the split patterns, flags and added tokens are the real ones."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from finetune.examples import encode_segments
+from finetune.segments import Segment
+from finetune.tokenizer import Tokenizer as Ours
 
 LLAMA3_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -180,3 +185,11 @@ BYTE_LEVEL = {
     "o200k": o200k_like,
 }
 OTHERS = {"llama2": llama2_like, "llama2-first": lambda: llama2_like(legacy=False), "unigram": unigram_like}
+
+
+def template_ids(tokenizer: Ours, pieces: Sequence[tuple[str, bool]]) -> list[int]:
+    """Our ids of texts of which some are control tokens, and of the token before every text only if it is written."""
+    ids, _ = encode_segments([Segment(text, control=control) for text, control in pieces], tokenizer)
+    first, control = pieces[0]
+    written = control and tokenizer.control(first) == tokenizer.start_of_text
+    return ids if tokenizer.start_of_text is None or written else ids[1:]
