@@ -14,6 +14,7 @@ from finetune.recipes import TrainConfig
 
 _TIMES = 6  # memory is given back in one backward pass
 _M_MMAP_THRESHOLD = -3  # of glibc's mallopt
+_WORTH_IT = 100_000_000  # bytes of weights; a small model's steps are shorter than the giving back
 _LARGE = 4_000_000  # bytes from which a block is mapped on its own: the gradients, not the activations
 
 
@@ -25,7 +26,8 @@ def freed_memory_given_back(blocks: Sequence[nn.Module], device: torch.device) -
     in pieces too small for a gradient. With gradients apart from activations, and these given back to the
     system every few blocks, a step of GPT-2's smallest takes a tenth less at its peak, and as long as before.
     """
-    library = _glibc() if device.type == "cpu" else None
+    size = sum(weight.numel() * weight.element_size() for block in blocks for weight in block.parameters())
+    library = _glibc() if device.type == "cpu" and size >= _WORTH_IT else None
     if library is None:
         yield
         return
