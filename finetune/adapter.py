@@ -178,6 +178,8 @@ def _sides(folder: Path) -> dict[str, dict[str, Tensor]]:
         match = _TENSOR.fullmatch(name)
         if match is None:
             raise FinetuneError(f"{folder}: the tensor {name} is no part of a plain LoRA; {ADVICE}")
+        if not tensor.is_floating_point():
+            raise FinetuneError(f"{folder}: the tensor {name} is quantised ({tensor.dtype}); {ADVICE}")
         found.setdefault(match["path"], {})[match["side"]] = tensor
     if not found:
         raise FinetuneError(f"{folder} is damaged: its {WEIGHTS} holds no tensors")

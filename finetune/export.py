@@ -1,6 +1,7 @@
 """A checkpoint as a Hugging Face folder: transformers gives the same logits, ids and prompts."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ from finetune.tokenizer import Tokenizer
 from finetune.weights import hf_shapes, hf_state
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_OF_A_MODEL = re.compile(
+    r".*\.(?:safetensors|jinja|model|tiktoken)|pytorch_model.*\.bin|(?:vocab|merges)\.txt|\.gitattributes"
+    r"|(?:.*config|.*\.index|tokenizer|vocab|added_tokens|special_tokens_map|chat_template)\.json"
+    r"|(?:README|LICENSE|USE_POLICY)(?:\.\w+)?"
+)
 SHORT_DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
@@ -102,8 +108,13 @@ def _may_go(folder: Path) -> bool:
     """Whether it is a folder with a model and no more, or with nothing: not somebody's home, not a training's epoch."""
     if folder.is_symlink() or not folder.is_dir():
         return False
-    names = {path.name for path in folder.iterdir()}
-    return not names or ("config.json" in names and TRAINING not in names)
+    files = [*folder.iterdir()]
+    names = {path.name for path in files}
+    if not names:
+        return True
+    # A project's folder, too, may hold a config.json; what is no part of a model is never removed with one.
+    strange = any(file.is_dir() or not _OF_A_MODEL.fullmatch(file.name) for file in files)
+    return "config.json" in names and TRAINING not in names and not strange
 
 
 def _checked(tensors: Iterator[tuple[str, Tensor]], dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:

@@ -228,6 +228,15 @@ def _clear(out: Path) -> None:
     _remove_partial(out)
 
 
+def goes_when_cleared(out: Path, path: Path) -> bool:
+    """Whether starting anew in `out` would remove this file or folder."""
+    out, path = out.resolve(), path.resolve()
+    if out not in path.parents:
+        return False
+    name = path.relative_to(out).parts[0]
+    return name in (HISTORY, PLOT, SPLITS, MERGED, *TRACKED) or _CHECKPOINT.fullmatch(name) is not None
+
+
 def _remove(folder: Path) -> None:
     """Whole or not at all, as it was written: what is left after a `kill -9` has no checkpoint's name."""
     hidden = folder.with_name(f".{folder.name}.before")

@@ -153,6 +153,12 @@ class _Batch:
     def _choose(self, logits: Tensor) -> list[int]:
         if self.vocab_size is not None:
             logits = logits[:, : self.vocab_size]
+        if logits.amax().isnan():
+            # Such a model answers something, greedily, and it would be scored as if it were its opinion.
+            raise FinetuneError(
+                f"the model's scores are no numbers in {_name(logits)}: its weights are damaged, or too large for this "
+                f"dtype; take another checkpoint, or --dtype float32"
+            )
         if self.sampling.temperature == 0:
             return list(logits.argmax(-1).tolist())
         kept = _filtered(logits.float().cpu() / self.sampling.temperature, self.sampling)
@@ -175,6 +181,10 @@ class _Batch:
         if len(going_on) < len(self.rows):
             self.rows = [self.rows[n] for n in going_on]
             self.cache.keep(torch.tensor(going_on, dtype=torch.long, device=self.model.device))
+
+
+def _name(logits: Tensor) -> str:
+    return str(logits.dtype).removeprefix("torch.")
 
 
 def _filtered(logits: Tensor, sampling: Sampling) -> Tensor:

@@ -30,7 +30,7 @@ def cut_history(history: Path, step: int) -> None:
     if not history.exists():
         return
     kept = []
-    for line in history.read_text("utf-8", errors="replace").splitlines():
+    for line in _lines(history):
         with suppress(ValueError):
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
@@ -38,12 +38,17 @@ def cut_history(history: Path, step: int) -> None:
         partial.write_text("".join(kept), "utf-8")
 
 
+def _lines(history: Path) -> list[str]:
+    # Split on "\n" only: answers may hold other characters that splitlines() takes for line ends.
+    return [line for line in history.read_text("utf-8", errors="replace").split("\n") if line]
+
+
 def draw_losses(history: Path, image: Path) -> None:
     """Plot training and validation loss over steps from a loss history, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = [json.loads(line) for line in history.read_text("utf-8").splitlines()]
+    lines = [json.loads(line) for line in _lines(history)]
     points = [line for line in lines if "validation_loss" in line]
     trained = [p for p in points if p["train_loss"] is not None]
     figure = Figure(figsize=(7, 4), layout="constrained")

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from finetune.atomic import whole_file
 from finetune.errors import FinetuneError
 from finetune.reading.conversation import Message, transcript
 from finetune.reading.formats import Format, read_content
@@ -164,12 +165,15 @@ def read_data_set(path: str | Path, *, limit: int | None = None) -> DataSet:
 
 
 def write_entries(path: Path, entries: Sequence[Entry]) -> None:
-    """Write a JSON list that `read_entries` reads back with the same ids; whole or not at all."""
+    """Write a JSON list that `read_entries` reads back with the same ids; whole or not at all.
+
+    Raises:
+        FinetuneError: If it cannot be written.
+    """
     raw = [{"id": e.item_id, **_content(e), **e.meta} for e in entries]
-    partial = path.with_name(f".{path.name}.partial")
-    # Half of a surrogate pair has no UTF-8 form; its backslash form is the JSON escape it came from.
-    partial.write_text(json.dumps(raw, ensure_ascii=False, indent=1), "utf-8", errors="backslashreplace")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        # Half of a surrogate pair has no UTF-8 form; its backslash form is the JSON escape it came from.
+        partial.write_text(json.dumps(raw, ensure_ascii=False, indent=1), "utf-8", errors="backslashreplace")
 
 
 def _content(entry: Entry) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,14 +61,32 @@ def enough_memory(config: TrainConfig) -> Iterator[None]:
     Raises:
         FinetuneError: In the place of PyTorch's own error.
     """
+    with _or_else(lambda: _out_of_memory(config)):
+        yield
+
+
+@contextmanager
+def room_for_weights(source: str) -> Iterator[None]:
+    """Say whose weights there is no memory for.
+
+    Raises:
+        FinetuneError: In the place of PyTorch's own error.
+    """
+    advice = "free some, take a smaller model, or mend its config.json if it says too much"
+    with _or_else(lambda: FinetuneError(f"{source}: out of memory for its weights; {advice}")):
+        yield
+
+
+@contextmanager
+def _or_else(said: Callable[[], FinetuneError]) -> Iterator[None]:
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
-        raise _out_of_memory(config) from error
+        raise said() from error
     except RuntimeError as error:  # what PyTorch's CPU allocator raises has no class of its own
         if "alloc" not in str(error) or "memory" not in str(error):
             raise
-        raise _out_of_memory(config) from error
+        raise said() from error
 
 
 def _out_of_memory(config: TrainConfig) -> FinetuneError:

@@ -46,7 +46,12 @@ class _WandB:
             name.parent.mkdir(parents=True, exist_ok=True)
             name.write_text(uuid4().hex[:12], "utf-8")
         ident = name.read_text("utf-8")
-        self.run = wandb.init(dir=str(out), id=ident, name=out.name, config=dict(settings), resume="allow")
+        try:
+            self.run = wandb.init(dir=str(out), id=ident, name=out.name, config=dict(settings), resume="allow")
+        except wandb.Error as error:
+            raise FinetuneError(
+                f"--log wandb could not be opened: {error} (WANDB_MODE=offline keeps the log here); or leave it out"
+            ) from None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self.run.log(dict(values), step=step)

@@ -200,10 +200,10 @@ class Trainer:
         if encoded.untrained == len(entries):
             raise FinetuneError(f"none of the {len(entries)} {name} entries has an answer; there is nothing to learn")
         if not encoded.examples:
-            raise FinetuneError(
-                f"none of the {len(entries)} {name} entries fits: every prompt fills the base's context "
-                f"of {length} tokens; take a base with a longer context"
-            )
+            room, way = f"the base's context of {length} tokens", "take a base with a longer context"
+            if length < context:
+                room, way = f"the --max-length of {length} tokens", f"raise it (the base has room for {context})"
+            raise FinetuneError(f"none of the {len(entries)} {name} entries fits: every prompt fills {room}; {way}")
         self.notes += [*_what_did_not_fit(name, encoded, len(entries), length), *encoded.notes]
         return encoded.examples
 

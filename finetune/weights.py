@@ -10,6 +10,7 @@ from torch import Tensor
 
 from finetune.architectures import ADVICE, published
 from finetune.errors import FinetuneError
+from finetune.memory import room_for_weights
 from finetune.presets import ModelConfig
 from finetune.safetensors_stream import write_shards
 from finetune.transformer import Transformer
@@ -134,11 +135,13 @@ def fill(
             have to be equal.
 
     Raises:
-        FinetuneError: If a tensor is missing, of another shape, or means something that ours does not compute.
+        FinetuneError: If a tensor is missing, of another shape, or means something that ours does not compute;
+            if there is no memory for the model.
     """
     with torch.device("meta"):
         model = Transformer(config)
-    state = {name: torch.empty(t.shape, device=device, dtype=dtype) for name, t in model.state_dict().items()}
+    with room_for_weights(source):
+        state = {name: torch.empty(t.shape, device=device, dtype=dtype) for name, t in model.state_dict().items()}
     places = [*stored_tensors(config), *_tied_head(config)] if places is None else places
     wanted = {_plain(stored.name): stored for stored in places}
     zeros = {_plain(stored.name) for stored in stored_tensors(published(config))} - set(wanted)

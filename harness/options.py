@@ -48,6 +48,8 @@ def _by_parameter(context: typer.Context, values: dict[str, Any], path: Path) ->
         if flag not in known:
             raise unknown_name(f"flag in {path}", flag, known)
         negated = flag.startswith("no-") and flag.removeprefix("no-") in known
+        if isinstance(value, list | dict) and known[flag] not in several:
+            raise HarnessError(f"--config {path}: {flag}: wanted one value (names as a,b), found {value}")
         one_of_several = known[flag] in several and not isinstance(value, list)
         found[known[flag]] = [value] if one_of_several else not value if negated else value
     return found

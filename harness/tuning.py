@@ -60,6 +60,8 @@ def tune(
             f"--lora-rank wants a whole model as --base, {base} is an adapter; "
             f"`ift-eval export {base} FOLDER --to hf` merges it into its base, then give that folder"
         )
+    if overwrite:
+        _spare(out, base=target.folder, data=data, val=validation, test=test)
     where = local_device(pick_device(device))
     with working_together(where) as team:
         screen = screen if team.leads else Screen(quiet=True)
@@ -85,6 +87,15 @@ def tune(
         if merge and team.leads:
             _merge_best(out, state, screen)
     return state
+
+
+def _spare(out: Path, **sources: str | Path | None) -> None:
+    """Refuse to begin anew in a folder by removing what is to be begun with."""
+    from finetune.folder import goes_when_cleared
+
+    for name, source in sources.items():
+        if source is not None and goes_when_cleared(out, Path(source)):
+            raise HarnessError(f"--overwrite would remove {source}, which is --{name}; choose another --out")
 
 
 def _merge_best(out: Path, state: "State", screen: Screen) -> None:

@@ -311,6 +311,7 @@ def cut(folder: Path) -> None:
         (lambda f: (f / WEIGHTS).unlink(), "wanted adapter_model.safetensors beside adapter_config.json, found none"),
         (cut, "adapter_model.safetensors is damaged"),
         (lambda f: rewritten(f, lambda t: {}), "holds no tensors"),
+        (lambda f: rewritten(f, lambda t: {k: v.to(torch.int8) for k, v in t.items()}), r"is quantised \(torch.int8\)"),
         (lambda f: rewritten(f, lambda t: t | {"base_model.model.lm_head.weight": torch.zeros(3)}),
          r"the tensor base_model\.model\.lm_head\.weight is no part of a plain LoRA; merge it"),
         (lambda f: rewritten(f, lambda t: {k: v for k, v in t.items() if "lora_A" in k}),

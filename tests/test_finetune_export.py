@@ -214,8 +214,12 @@ def test_overwriting_a_folder_takes_only_models(tiny: Checkpoint, tmp_path: Path
         tmp_path / "epoch-1", Checkpoint(tiny.model, tiny.tokenizer, Training(style="phi3", step=1, epoch=1, base="b"))
     )
     (tmp_path / "best").symlink_to("hf")
+    for project, other in (("code", "train.py"), ("answers", "test.json"), ("nested", "runs/run.json")):
+        (tmp_path / project / other).parent.mkdir(parents=True)
+        (tmp_path / project / other).write_text("mine", "utf-8")
+        (tmp_path / project / "config.json").write_text("{}", "utf-8")
     before = sorted(tmp_path.rglob("*"))
-    for name in ("home", "file", "epoch-1", "best"):
+    for name in ("home", "file", "epoch-1", "best", "code", "answers", "nested"):
         with pytest.raises(FinetuneError, match="holds other things than an exported model"):
             export_hf(tiny, tmp_path / name, overwrite=True)
     assert sorted(tmp_path.rglob("*")) == before

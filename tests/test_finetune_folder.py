@@ -12,6 +12,7 @@ import torch
 from finetune.checkpoint import Checkpoint, load_checkpoint
 from finetune.errors import FinetuneError
 from finetune.folder import fine_tune
+from finetune.history import cut_history, draw_losses, log
 from finetune.recipes import TrainConfig
 from finetune.splits import Splits, make_splits
 from finetune.state import State, already_done, read_state
@@ -205,3 +206,16 @@ def saved_state(out: Path) -> State:
     found = read_state(out)
     assert found is not None
     return found
+
+
+def test_answers_with_odd_line_ends_stay_one_line_of_history(tmp_path: Path) -> None:
+    history, odd = tmp_path / "history.jsonl", "one\u2028two\x85three\u2029four"
+    for step in (1, 2):
+        log(history, {"step": step, "train_loss": 2.0, "validation_loss": 2.0 + step})
+        log(history, {"step": step, "sample": "1", "answer": odd})
+    draw_losses(history, tmp_path / "loss.png")
+    cut_history(history, 1)
+    kept = [json.loads(line) for line in history.read_text("utf-8").rstrip("\n").split("\n")]
+    assert [line["step"] for line in kept] == [1, 1]
+    assert kept[1]["answer"] == odd
+    assert (tmp_path / "loss.png").exists()

@@ -1,3 +1,4 @@
+import copy
 from collections import Counter
 from pathlib import Path
 
@@ -118,3 +119,13 @@ def test_prompts_are_fitted_from_the_left() -> None:
 def test_settings_out_of_range_name_the_flag(field: str) -> None:
     with pytest.raises(FinetuneError, match="--" + field.replace("_", "-")):
         Sampling(**{field: 0})
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_without_numbers_gives_no_answer(tiny: Checkpoint, temperature: float) -> None:
+    model = copy.deepcopy(tiny.model)
+    with torch.no_grad():
+        next(iter(model.parameters())).fill_(float("nan"))
+    sampling = Sampling(max_new_tokens=2, temperature=temperature)
+    with pytest.raises(FinetuneError, match="scores are no numbers in float32: its weights are damaged"):
+        list(generate(model, [[1, 2]], sampling, stop_tokens=frozenset()))

@@ -304,6 +304,9 @@ def test_bad_targets_and_types(tmp_path: Path) -> None:
         with pytest.raises(FinetuneError, match=said):
             export_gguf(checkpoint, target, dtype=dtype)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    (tmp_path / "model.safetensors").write_text("mine", "utf-8")
+    with pytest.raises(FinetuneError, match=r"replaces a GGUF file, and model\.safetensors is part of a model"):
+        export_gguf(checkpoint, tmp_path / "model.safetensors", overwrite=True)
     export_gguf(checkpoint, tmp_path / "file", overwrite=True)
     assert (tmp_path / "file").read_bytes().startswith(b"GGUF")
 

@@ -1,4 +1,5 @@
 import json
+import resource
 from collections import Counter
 from pathlib import Path
 
@@ -76,3 +77,14 @@ def test_a_set_without_entries_leaves_no_file(data_file: Path, tmp_path: Path) -
     """So that a command that looks for a test set says that there is none, rather than that it is empty."""
     make_splits(data_file, validation=data_file).save(tmp_path / "splits")
     assert sorted(p.name for p in (tmp_path / "splits").iterdir()) == ["train.json", "validation.json"]
+
+
+def test_a_full_disk_is_a_mistake_that_names_the_file(data_file: Path, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(FinetuneError, match=r"train\.json could not be written: .*; make room"):
+            make_splits(data_file).save(tmp_path / "splits")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [*(tmp_path / "splits").iterdir()] == []

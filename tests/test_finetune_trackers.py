@@ -120,3 +120,13 @@ def test_a_run_that_goes_on_is_the_same_run_at_wandb(tmp_path: Path) -> None:
     ident = (tmp_path / "wandb" / "run-id").read_text("utf-8")
     runs = [*tmp_path.glob("wandb/offline-run-*/run-*.wandb")]
     assert {path.name for path in runs} == {f"run-{ident}.wandb"}
+
+
+@pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is an extra")
+def test_wandb_without_a_key_is_a_mistake_of_one_line(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", WANDB, str(tmp_path)]
+    said = as_process(
+        words, cwd=tmp_path, WANDB_MODE="online", WANDB_API_KEY="", WANDB_SILENT="true", HOME=str(tmp_path)
+    )
+    assert "FinetuneError: --log wandb could not be opened: No API key configured" in said.err
+    assert "WANDB_MODE=offline" in said.err.splitlines()[-1]

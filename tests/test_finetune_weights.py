@@ -253,6 +253,13 @@ def test_damaged_files_are_one_line(cut: Callable[[bytes], bytes], tmp_path: Pat
     assert "copy or download it again" in said
 
 
+def test_a_shape_that_no_memory_holds_is_one_line(tmp_path: Path) -> None:
+    model = small()
+    config = replace(model.config, vocab_size=10**14)
+    said = refusal(saved(tmp_path, model), config)
+    assert "out of memory for its weights; free some, take a smaller model, or mend its config.json" in said
+
+
 def test_no_weights_at_all(tmp_path: Path) -> None:
     assert "wanted model.safetensors, found none" in refusal(tmp_path, ModelConfig())
     (tmp_path / "model.safetensors").mkdir()

@@ -471,6 +471,7 @@ CONFIGS = [
     ("temprature: 1", "unknown flag in settings.yaml 'temprature': did you mean temperature?"),
     ("config: other.yaml", "unknown flag in settings.yaml 'config'"),
     ("temperature: hot", "--temperature hot: input should be a valid number"),
+    ("style: [a, b]", "--config settings.yaml: style: wanted one value (names as a,b), found ['a', 'b']"),
     ("limit: 0", "--limit 0: input should be greater than or equal to 1"),
     ("style: alpca", "unknown prompt style 'alpca': did you mean alpaca?"),
 ]

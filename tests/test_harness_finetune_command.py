@@ -13,7 +13,7 @@ from finetune.recipes import TrainConfig
 from finetune.state import State, read_state
 from harness import options
 from harness.settings_flags import with_flags_of
-from tests.command_line import Said, Word, in_process
+from tests.command_line import Said, Word, contents, in_process
 from tests.conftest import MakeCheckpoint
 
 QUICK: list[Word] = ["--device", "cpu", "--max-steps", 1, "--batch-size", 4]
@@ -178,3 +178,25 @@ def test_logs_are_beside_the_checkpoints_and_gone_when_started_anew(
     assert len([*out.glob("tensorboard/events*")]) == 1
     assert finetune(base, data_file, out, "--overwrite", "--quiet").code == 0
     assert not (out / "tensorboard").exists()
+
+
+@pytest.mark.parametrize("flag", ["--base", "--data", "--val"])
+def test_what_a_new_beginning_would_remove_is_not_begun_with(
+    base: Path, data_file: Path, tmp_path: Path, flag: str
+) -> None:
+    out = tmp_path / "out"
+    assert finetune(base, data_file, out).code == 0
+    inside = {"--base": out / "best", "--data": out / "splits/train.json", "--val": out / "splits/validation.json"}[
+        flag
+    ]
+    before = contents(out)
+    words = {"--base": base, "--data": data_file} | {flag: inside}
+    flags = [word for pair in words.items() for word in pair]
+    said = in_process("finetune", *flags, "--out", out, *QUICK, "--overwrite")
+    assert said.mistake() == f"--overwrite would remove {inside}, which is {flag}; choose another --out"
+    assert contents(out) == before
+
+
+def test_a_length_that_nothing_fits_names_its_flag(base: Path, data_file: Path, tmp_path: Path) -> None:
+    mistake = finetune(base, data_file, tmp_path / "out", "--max-length", 3).mistake()
+    assert "every prompt fills the --max-length of 3 tokens; raise it" in mistake

@@ -65,6 +65,8 @@ def check_gguf(file: Path, dtype: str, *, overwrite: bool = False) -> str:
         raise FinetuneError(f"wanted a file to write, {file} is a folder; name a file, as {file / 'model.gguf'}")
     if file.exists() and not overwrite:
         raise FinetuneError(f"{file} is there already; choose another file, or --overwrite it")
+    if file.exists() and file.suffix in (".safetensors", ".pth", ".pt", ".bin", ".json"):
+        raise FinetuneError(f"--overwrite replaces a GGUF file, and {file.name} is part of a model of another form")
     return dtype
 
 
