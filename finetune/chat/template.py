@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import wraps
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
@@ -16,7 +17,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from finetune.errors import FinetuneError
 
 MOST_TURNS = 200_000  # a second or so
-MOST_REPEATED = 10_000_000  # characters or items that a `*` may make
+MOST_REPEATED = 10_000_000  # characters or items that a `*`, `+`, `~` or a width may make
+_PADDED = re.compile(r"%[^%a-zA-Z]*(?:[0-9]{8}|[*])")  # a width that would fill the memory, or comes from elsewhere
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\b")
 
 
@@ -57,6 +59,8 @@ class ChatTemplate:
             for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
                 assert isinstance(node, nodes.For | nodes.Macro | nodes.CallBlock)
                 node.body.insert(0, _count_turn(node.lineno))
+            for joined in tree.find_all(nodes.Concat):
+                joined.nodes = [_measured(part) for part in joined.nodes]
             self._template = self._environment.from_string(tree)
         except (TemplateError, RecursionError) as error:
             raise self._failed("is not Jinja that can be run", error) from None
@@ -116,16 +120,18 @@ class _Generation(Extension):
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's own sandbox with an end to loops and to `*`."""
+    """Jinja's own sandbox with an end to loops, and to text that doubles or is padded without end."""
 
-    intercepted_binops = frozenset(("*", "**"))
+    intercepted_binops = frozenset(("*", "**", "+", "%"))
 
     def __init__(self, now: Callable[[], datetime], most_turns: int):
         super().__init__(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"], cache_size=0
         )
         self.turns, self.most_turns = 0, most_turns
-        self.filters["tojson"] = _tojson
+        for name in ("center", "indent"):
+            self.filters[name] = _with_modest_numbers(self.filters[name])
+        self.filters["tojson"] = _with_modest_numbers(_tojson)
         self.globals.pop("lipsum", None)  # writes as much text as it is told
         self.globals["raise_exception"] = _raise_exception
         self.globals["strftime_now"] = lambda form: now().strftime(form)
@@ -136,14 +142,52 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         if self.turns > self.most_turns:
             raise SecurityError(f"its loops do not end within {self.most_turns:,} turns")
 
+    def measured(self, part: Any) -> Any:
+        """What `~` joins, unless it has grown huge."""
+        return _joined(part, "")
+
+    def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """As the sandbox, but no method of a string (`center`, `zfill`) is told to write for ever."""
+        if isinstance(getattr(called, "__self__", None), str):
+            called = _with_modest_numbers(called)
+        return super().call(context, called, *args, **kwargs)
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """`*` and `**`, unless they make something huge."""
+        """`*`, `**`, `+` and `%`, unless they make something huge."""
+        if operator == "+":
+            _joined(left, right)
+        if operator == "%" and isinstance(left, str) and _PADDED.search(left):
+            raise SecurityError("its text grows too long")
         if operator == "**" and (abs(left) > 2**32 or abs(right) > 64):
             raise SecurityError("its numbers grow too large")
         for one, other in ((left, right), (right, left)):
             if isinstance(one, str | list | tuple) and isinstance(other, int) and len(one) * other > MOST_REPEATED:
                 raise SecurityError("its text grows too long")
         return super().call_binop(context, operator, left, right)
+
+
+def _joined(left: Any, right: Any) -> Any:
+    """The left one, if both together are not too long."""
+    if sum(len(part) for part in (left, right) if isinstance(part, str | list | tuple)) > MOST_REPEATED:
+        raise SecurityError("its text grows too long")
+    return left
+
+
+def _with_modest_numbers(called: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter or method that refuses widths which would fill the memory."""
+
+    @wraps(called)
+    def modest(*args: Any, **kwargs: Any) -> Any:
+        for value in [*args, *kwargs.values()]:
+            if isinstance(value, int) and value > MOST_REPEATED:
+                raise SecurityError("its text grows too long")
+        return called(*args, **kwargs)
+
+    return modest
+
+
+def _measured(part: nodes.Expr) -> nodes.Expr:
+    return nodes.Call(nodes.EnvironmentAttribute("measured"), [part], [], None, None, lineno=part.lineno)
 
 
 def _count_turn(line: int) -> nodes.Node:
