@@ -6,30 +6,20 @@ for in the names of control tokens; log-softmax is taken in float32 whatever the
 empty continuation, a continuation longer than the context, a context of spaces only) is scored.
 """
 
-import hashlib
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.generation import Generation, cut, read_generation, stopper
 from benchmarks.loglikelihood import Window, score_windows, window
+from benchmarks.resuming import Answer, Answers, Hooks, Pairs, Prompts, ResumingLM, Texts
 from finetune.generate import generate
 from finetune.tokenizer import Tokenizer
 from finetune.transformer import Transformer
-
-Answer = dict[str, Any]  # JSON: what is recorded for one request
-Recall = Callable[[str], Answer | None]
-Record = Callable[[str, Answer], None]
-Progress = Callable[[int, int], None]
-Arguments = TypeVar("Arguments", bound=tuple[Any, ...])
 
 _TOKEN_BUDGET = {"cpu": 4096, "mps": 8192, "cuda": 65536}
 
@@ -47,21 +37,15 @@ class _Pending:
         return {"loglikelihood": self.loglikelihood, "greedy": self.greedy, "truncated": self.truncated}
 
 
-class NativeLM(LM):  # type: ignore[misc]  # lm-eval has no types
-    """A `Transformer` and its `Tokenizer` for `lm_eval.evaluate`.
-
-    Attributes:
-        truncated: The contexts, as text, that were cut on the left to fit the model, so far.
-    """
+class NativeLM(ResumingLM):
+    """A `Transformer` and its `Tokenizer` for `lm_eval.evaluate`."""
 
     def __init__(
         self,
         model: Transformer,
         tokenizer: Tokenizer,
         *,
-        recall: Recall | None = None,
-        record: Record | None = None,
-        progress: Progress | None = None,
+        hooks: Hooks | None = None,
         token_budget: int | None = None,
         batch_size: int = 32,
         max_gen_toks: int = 256,
@@ -72,26 +56,19 @@ class NativeLM(LM):  # type: ignore[misc]  # lm-eval has no types
         Args:
             model: The model.
             tokenizer: Its tokenizer.
-            recall: The recorded answer of a key, or None; what is recalled is not computed.
-            record: Called with key and answer as soon as a request is answered. A key hashes the kind of
-                request, its arguments and the dtype, not the model: keep one store for each checkpoint.
-            progress: Called with (answered, all) requests of the kind that is running.
+            hooks: See `Hooks`.
             token_budget: Tokens of one scoring pass; by the device when not given.
             batch_size: Prompts decoded side by side.
             max_gen_toks: New tokens of tasks that do not say how many.
             seed: Of tasks that sample.
         """
-        super().__init__()
+        super().__init__(hooks, seed=seed)
         self.model, self.tokenizer = model, tokenizer
-        self.truncated: set[str] = set()
         self._prefix = _prefix_of(tokenizer)
         self._control = frozenset(tokenizer.special_tokens.values())
         self._device = model.device
-        self._recall: Recall = recall or (lambda key: None)
-        self._record: Record = record or (lambda key, answer: None)
-        self._progress: Progress = progress or (lambda done, total: None)
         self._token_budget = token_budget or _TOKEN_BUDGET.get(model.device.type, 4096)
-        self._batch_size, self._max_gen_toks, self._seed = batch_size, max_gen_toks, seed
+        self._batch_size, self._max_gen_toks = batch_size, max_gen_toks
 
     @property
     def tokenizer_name(self) -> str:
@@ -103,72 +80,30 @@ class NativeLM(LM):  # type: ignore[misc]  # lm-eval has no types
         """Tokens the model reads at once."""
         return self.model.config.context_length
 
-    def was_truncated(self, context: str) -> bool:
-        """Whether this context has been cut on the left to fit the model."""
-        return context in self.truncated
+    @property
+    def computed_with(self) -> str:
+        """The dtype."""
+        return str(self.model.dtype)
 
-    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Log-likelihood in nats of each (context, continuation), and whether greedy decoding writes it."""
-        arguments = [tuple(request.args[:2]) for request in requests]
-        answers = self._answers("loglikelihood", arguments, self._score_pairs)
-        self.truncated |= {pair[0] for pair, answer in zip(arguments, answers, strict=True) if answer["truncated"]}
-        return [(answer["loglikelihood"], answer["greedy"]) for answer in answers]
+    def sampled(self, arguments: Mapping[str, Any]) -> bool:
+        """See `ResumingLM`."""
+        return bool(self._read(arguments).sampling.temperature)
 
-    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """Log-likelihood in nats of each whole text, in windows as long as the model's context."""
-        arguments = [tuple(request.args[:1]) for request in requests]
-        return [answer["loglikelihood"] for answer in self._answers("rolling", arguments, self._score_texts)]
-
-    def generate_until(self, requests: list[Instance]) -> list[str]:
-        """What the model writes after each (context, generation arguments), up to the first stop string.
-
-        Raises:
-            BenchmarkError: If a task wants as many new tokens as the model's context is long.
-        """
-        seen: Counter[str] = Counter()
-        arguments = []
-        for context, settings in (request.args[:2] for request in requests):
-            generation = read_generation(settings, self.tokenizer, max_gen_toks=self._max_gen_toks)
-            repeat = 0
-            if generation.sampling.temperature:
-                # The same request again wants another draw, not the same one.
-                seen[context] += 1
-                repeat = self._seed + seen[context]
-            arguments.append((context, generation, repeat))
-        answers = self._answers("generate", arguments, self._generate)
-        self.truncated |= {args[0] for args, answer in zip(arguments, answers, strict=True) if answer["truncated"]}
-        return [answer["text"] for answer in answers]
-
-    def _answers(
-        self,
-        kind: str,
-        arguments: Sequence[Arguments],
-        compute: Callable[[Mapping[str, Arguments]], Iterable[tuple[str, Answer]]],
-    ) -> list[Answer]:
-        """Answers in the order of `arguments`: recalled, else computed once for equal requests and recorded."""
-        keys = [request_key(kind, str(self.model.dtype), *args) for args in arguments]
-        known = {key: answer for key in dict.fromkeys(keys) if (answer := self._recall(key)) is not None}
-        missing = {key: args for key, args in zip(keys, arguments, strict=True) if key not in known}
-        copies = Counter(keys)
-        done = sum(copies[key] for key in known)
-        self._progress(done, len(keys))
-        with _answering(self.model):
-            for key, answer in compute(missing):
-                known[key] = answer
-                self._record(key, answer)
-                done += copies[key]
-                self._progress(done, len(keys))
-        return [known[key] for key in keys]
-
-    def _score_pairs(self, pairs: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, Answer]]:
+    def score_pairs(self, pairs: Pairs) -> Answers:
+        """See `ResumingLM`."""
         contexts: dict[str, list[int]] = {}
         return self._score({key: self._pair_windows(*pair, contexts) for key, pair in pairs.items()})
 
-    def _score_texts(self, texts: Mapping[str, tuple[str]]) -> Iterator[tuple[str, Answer]]:
+    def score_texts(self, texts: Texts) -> Answers:
+        """See `ResumingLM`."""
         # A start token is itself predicted after the prefix, which may be the same token again: so `hf` counts.
         return self._score(
             {key: (self._rolling([self._prefix], self._encode(text)), False) for key, (text,) in texts.items()}
         )
+
+    def _answers(self, *arguments: Any) -> list[Answer]:
+        with _answering(self.model):
+            return super()._answers(*arguments)
 
     def _score(self, requests: Mapping[str, tuple[list[Window], bool]]) -> Iterator[tuple[str, Answer]]:
         """Answers as batches finish, given each request's windows and whether its context was cut."""
@@ -227,13 +162,20 @@ class NativeLM(LM):  # type: ignore[misc]  # lm-eval has no types
         start = self.tokenizer.start_of_text
         return [*([] if start is None else [start]), *self.tokenizer.encode(text)]
 
-    def _generate(self, requests: Mapping[str, tuple[str, Generation, int]]) -> Iterator[tuple[str, Answer]]:
-        """Answers as they end, one group of equal settings after the other."""
+    def write(self, prompts: Prompts) -> Answers:
+        """Answers as they end, one group of equal settings after the other.
+
+        Raises:
+            BenchmarkError: If a task wants as many new tokens as the model's context is long.
+        """
         groups: dict[Generation, dict[str, str]] = {}
-        for key, (context, generation, _) in requests.items():
-            groups.setdefault(generation, {})[key] = context
+        for key, (context, arguments, _) in prompts.items():
+            groups.setdefault(self._read(arguments), {})[key] = context
         for generation, contexts in groups.items():
             yield from self._generate_group(generation, contexts)
+
+    def _read(self, arguments: Mapping[str, Any]) -> Generation:
+        return read_generation(arguments, self.tokenizer, max_gen_toks=self._max_gen_toks)
 
     def _generate_group(self, generation: Generation, contexts: Mapping[str, str]) -> Iterator[tuple[str, Answer]]:
         keys, wanted = list(contexts), generation.sampling.max_new_tokens
@@ -276,12 +218,6 @@ def _prefix_of(tokenizer: Tokenizer) -> int:
     """What stands before a text that has nothing before it: the start token, used otherwise or not, else the end."""
     named = tokenizer.control(tokenizer.special_names.get("bos_token", ""))
     return tokenizer.end_of_text if named is None else named
-
-
-def request_key(kind: str, *arguments: Any) -> str:
-    """What a request's answer is recorded under: a hash of its kind and everything it asks, 32 hex digits."""
-    asked = json.dumps([kind, *arguments], ensure_ascii=False, sort_keys=True, default=repr)
-    return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.checkpoints import Target
-from harness.errors import HarnessError
+from harness.language_models import language_model
 from harness.records import JSON, AnsweredRequest, Evaluation, Outcome, now
 from harness.store import Run, record_key
 
@@ -85,7 +85,7 @@ def run_benchmark(
     """Run a suite on one checkpoint, keep every outcome, and list the evaluation in the run.
 
     Raises:
-        HarnessError: If the checkpoint is an endpoint, or the run cannot be written.
+        HarnessError: If the checkpoint cannot take it, or the run cannot be written.
         BenchmarkError: If a task is unknown or its data cannot be had.
         FinetuneError: If the checkpoint cannot be loaded.
     """
@@ -95,11 +95,6 @@ def run_benchmark(
         listed = done.model_copy(update={"created": now()})  # what was asked for last is what is shown
         run.add(record, listed)
         return listed
-    if target.folder is None:
-        raise HarnessError(
-            f"{target.reference.text}: benchmarks compare log-likelihoods, which an endpoint does not give; "
-            f"name a folder or hf: checkpoint"
-        )
     results: list[ItemResult] = []
     result = _run(run, target, record.slug, suite, settings, results.append, fresh=fresh, progress=progress)
     outcomes = [_outcome(result, target.record.fingerprint, settings) for result in results]
@@ -142,23 +137,19 @@ def _run(
     progress: Callable[[int, int], None] | None,
 ) -> "BenchmarkResult":
     """Run the tasks, recording every answered request."""
-    from benchmarks.native_lm import NativeLM
+    from benchmarks.resuming import Hooks
     from benchmarks.run import run_tasks
 
-    checkpoint = target.load(device=settings.device, dtype=settings.dtype)
     file = run.records(AnsweredRequest, "requests", slug)
     with file.writing() as writer:
         answered = {} if fresh else {key: line.value for key, line in file.read().items()}
-        lm = NativeLM(
-            checkpoint.model,
-            checkpoint.tokenizer,
+        hooks = Hooks(
             recall=answered.get,
             record=lambda key, value: writer.append(AnsweredRequest(key=key, value=value), sync=False),
-            progress=progress,
-            seed=settings.seed or 0,
+            progress=progress or (lambda done, total: None),
         )
         return run_tasks(
-            lm,
+            language_model(target, settings, hooks),
             suite.specs,
             shots=settings.shots,
             limit=settings.limit,

@@ -1,31 +1,25 @@
 """The commands: parse, call, print. What they do is in the modules they call."""
 
-import json as json_module
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
 from typer.exceptions import Abort, TyperException
 
-from benchmarks.presets import MMLU_SHOTS
 from harness import options
+from harness.bench_command import bench, tasks
 from harness.data_command import data
 from harness.errors import HarnessError
 from harness.finetune_command import finetune
 from harness.mistakes import in_words
+from harness.mmlu_command import mmlu
 from harness.screen import Screen
+from harness.showing import DONE, json_of, report_of, show
 
-if TYPE_CHECKING:
-    from harness.benchmark import BenchmarkSettings, Suite
-    from harness.checkpoints import Target
-    from harness.findings import Report
-
-DONE, WITH_FAILURES, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
-DEFAULT_RUN = Path("runs/default")
+WITH_FAILURES, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     help="Which of my checkpoints is really better, at what, and how sure can I be?",
@@ -82,7 +76,7 @@ app.command()(data)
 def respond(
     checkpoints: options.Checkpoints,
     data: Annotated[Path | None, typer.Option(help="Test entries; default: the test split remembered.")] = None,
-    run_folder: options.RunFolder = DEFAULT_RUN,
+    run_folder: options.RunFolder = options.DEFAULT_RUN,
     limit: options.Limit = None,
     style: options.Style = None,
     system: options.System = None,
@@ -118,7 +112,7 @@ def respond(
         screen.show(f"{one.checkpoint.name}: {there} items answered, {path}")
         if missing:
             screen.warn(f"{one.checkpoint.name}: {missing[0]}; the same command asks again for what has no answer")
-    screen.print_json(_json_of([one.evaluation.model_dump() for one in answered]))
+    screen.print_json(json_of([one.evaluation.model_dump() for one in answered]))
     return WITH_FAILURES if any(failures) else DONE
 
 
@@ -126,10 +120,6 @@ def _answer_settings(flags: dict[str, Any]) -> Any:
     from harness.respond import AnswerSettings
 
     return AnswerSettings(**{name: flags[name] for name in AnswerSettings.model_fields})
-
-
-def _json_of(value: Any) -> str:
-    return json_module.dumps(value, ensure_ascii=False, indent=1)
 
 
 @app.command()
@@ -145,7 +135,7 @@ def judge(
     validation: Annotated[bool, typer.Option(help="Judge the validation split too, to pick on it.")] = True,
     concurrency: Annotated[int, typer.Option(min=1, help="Calls to the judge at once.")] = 8,
     retry_unscored: Annotated[bool, typer.Option("--retry-unscored", help="Judge again what has no score.")] = False,
-    run_folder: options.RunFolder = DEFAULT_RUN,
+    run_folder: options.RunFolder = options.DEFAULT_RUN,
     limit: options.Limit = None,
     style: options.Style = None,
     system: options.System = None,
@@ -193,120 +183,14 @@ def judge(
         )
     made = judge_all(kept, answered, chosen, screen, name=name, fresh=fresh, retry_unscored=retry_unscored)
     slugs = {one.checkpoint.slug for one in answered}
-    report = _report(kept, slugs, {e.dataset for e in made}, judge=made[0].judge)
-    _show(report, screen, full=full)
+    report = report_of(kept, slugs, {e.dataset for e in made}, judge=made[0].judge)
+    show(report, screen, full=full)
     return WITH_FAILURES if any(row.summary.n_unscored for t in report.tables for row in t.rows) else DONE
 
 
-def _report(kept: Any, slugs: set[str], datasets: set[str], *, judge: str | None = None) -> "Report":
-    """What `compare` says of some checkpoints on some data."""
-    from harness.compare import compare as compare_recorded
-
-    return compare_recorded(
-        kept, wanted=sorted(slugs), judge=judge, datasets=datasets, only=lambda family: family.dataset in datasets
-    )
-
-
-def _show(report: "Report", screen: Screen, *, full: bool) -> None:
-    from harness.report import picture
-
-    screen.show(picture(report, full=full))
-    screen.print_json(report.model_dump_json(indent=1))
-
-
-@app.command()
-def mmlu(
-    checkpoints: options.Checkpoints,
-    shots: Annotated[int, typer.Option(min=0, help="Examples in the prompt.")] = MMLU_SHOTS,
-    subjects: Annotated[str | None, typer.Option(help="Comma-separated; all when not given.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with dev/ and test/ CSV files; else the hub.")] = None,
-    run_folder: options.RunFolder = DEFAULT_RUN,
-    limit: options.Limit = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "float32",
-    fresh: options.Fresh = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    full: options.Full = False,
-    config: options.Config = None,
-) -> int:
-    """Run MMLU, five-shot, with lm-eval's prompt."""
-    from harness.benchmark import BenchmarkSettings
-    from harness.checkpoints import resolve
-    from harness.suites import mmlu_suite
-
-    chosen = [s.strip() for s in subjects.split(",") if s.strip()] if subjects is not None else None
-    suite = mmlu_suite(chosen, data)
-    settings = BenchmarkSettings(shots=shots, limit=limit, dtype=dtype, device=device)
-    screen = Screen(json=json, quiet=quiet)
-    return _benchmark(run_folder, resolve(checkpoints), [suite], settings, screen, fresh=fresh, full=full)
-
-
-@app.command()
-def bench(
-    tasks: Annotated[str, typer.Argument(metavar="TASK[,TASK]", help="lm-eval task names; see ift-eval tasks.")],
-    checkpoints: options.Checkpoints,
-    shots: Annotated[int | None, typer.Option(min=0, help="Examples in the prompt; default: the task's own.")] = None,
-    local: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=DIR", help="Take a task's data from DIR/SPLIT.jsonl.")
-    ] = None,
-    run_folder: options.RunFolder = DEFAULT_RUN,
-    limit: options.Limit = None,
-    seed: Annotated[int | None, typer.Option(help="Of tasks that sample; default: lm-eval's own.")] = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "float32",
-    fresh: options.Fresh = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    full: options.Full = False,
-    config: options.Config = None,
-) -> int:
-    """Run any lm-eval task."""
-    from harness.benchmark import BenchmarkSettings
-    from harness.checkpoints import resolve
-    from harness.suites import task_suites
-
-    suites = task_suites([name.strip() for name in tasks.split(",") if name.strip()], local or [])
-    settings = BenchmarkSettings(shots=shots, limit=limit, seed=seed, dtype=dtype, device=device)
-    screen = Screen(json=json, quiet=quiet)
-    return _benchmark(run_folder, resolve(checkpoints), suites, settings, screen, fresh=fresh, full=full)
-
-
-def _benchmark(
-    run_folder: Path,
-    targets: "Sequence[Target]",
-    suites: "Sequence[Suite]",
-    settings: "BenchmarkSettings",
-    screen: Screen,
-    *,
-    fresh: bool,
-    full: bool,
-) -> int:
-    from harness.stages import benchmark_all
-    from harness.store import Run
-
-    kept = Run(run_folder)
-    made = benchmark_all(kept, targets, suites, settings, screen, fresh=fresh)
-    report = _report(kept, {e.checkpoint for e in made}, {s.label for s in suites})
-    _show(report, screen, full=full)
-    return DONE
-
-
-@app.command()
-def tasks(
-    pattern: Annotated[str | None, typer.Argument(help="Part of a name, or a glob.")] = None,
-    json: options.Json = False,
-) -> int:
-    """List the benchmarks there are."""
-    from benchmarks.catalog import list_tasks
-
-    found = list_tasks(pattern)
-    if not found:
-        raise HarnessError(f"no task matches {pattern!r}; `ift-eval tasks` lists them all")
-    for task in found if not json else []:
-        print(f"{task.name:60} {task.kind:6} {task.output_type or ''}".rstrip())
-    Screen(json=json).print_json(_json_of([asdict(task) for task in found]))
-    return DONE
+app.command()(mmlu)
+app.command()(bench)
+app.command()(tasks)
 
 
 @app.command()
@@ -318,7 +202,7 @@ def compare(
     dataset: Annotated[str | None, typer.Option(help="Name of a data set; default: the newest.")] = None,
     judge: Annotated[str | None, typer.Option(help="Name of a judge; default: the newest.")] = None,
     evaluation: Annotated[list[str] | None, typer.Option("--eval", help="Id of an evaluation to take.")] = None,
-    run_folder: options.RunFolder = DEFAULT_RUN,
+    run_folder: options.RunFolder = options.DEFAULT_RUN,
     json: options.Json = False,
     quiet: options.Quiet = False,
     full: options.Full = False,
@@ -341,7 +225,7 @@ def compare(
     for name, leaked in report.leaked.items():
         if leaked:
             screen.warn(f"{leaked} test items are among the entries {name} was trained on")
-    _show(report, screen, full=full)
+    show(report, screen, full=full)
     return DONE
 
 

@@ -8,6 +8,8 @@ import yaml
 
 from harness.errors import HarnessError, unknown_name
 
+DEFAULT_RUN = Path("runs/default")
+
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:
     """Make the values of a YAML file the defaults of a command's flags.

@@ -1,6 +1,5 @@
 """Entries to responses: every checkpoint answers every item once, and what is recorded is not asked again."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from finetune.styles import CHAT, Style, style_named, text_of
 from harness.checkpoints import Target
 from harness.endpoints import ask_endpoint, chat_messages
 from harness.errors import HarnessError
+from harness.native_answers import ask_native
 from harness.records import JSON, Evaluation, Response, Role
 from harness.store import Run, Writer, record_key
 from harness.system_message import check_place, has_system, with_system
 
 if TYPE_CHECKING:
-    from finetune.generate import Sampling
     from finetune.tokenizer import Tokenizer
 
 PROMPTS_CUT = "prompts too long to leave room for an answer, their beginning left out"
@@ -270,54 +269,5 @@ class _Keeper:
 def _ask(target: Target, todo: Sequence[Asked], settings: AnswerSettings, style: Style | None, keeper: _Keeper) -> None:
     if style is None:
         ask_endpoint(target, todo, settings, keeper.keep)
-        return
-    _ask_local(target, todo, settings, style, keeper)
-
-
-def _ask_local(target: Target, todo: Sequence[Asked], settings: AnswerSettings, style: Style, keeper: _Keeper) -> None:
-    import time
-
-    from finetune.examples import encode_prompt, stop_tokens
-    from finetune.generate import fit_prompt, generate
-
-    checkpoint = target.load(device=settings.device, dtype=settings.dtype)
-    tokenizer, length = checkpoint.tokenizer, checkpoint.model.config.context_length
-    prompts, cut = [], []
-    for one in todo:
-        tokens, was_cut = fit_prompt(encode_prompt(one.entry, style, tokenizer), length, settings.max_new_tokens)
-        prompts.append(tokens)
-        cut.append(was_cut)
-    answers = generate(
-        checkpoint.model,
-        prompts,
-        _sampling(settings),
-        stop_tokens=stop_tokens(style, tokenizer),
-        batch_size=settings.batch_size,
-        vocab_size=tokenizer.vocab_size,
-        seeds=[_seed(settings.seed, one) for one in todo],
-    )
-    before = time.monotonic()
-    for index, written in answers:
-        seconds, before = time.monotonic() - before, time.monotonic()
-        keeper.keep(
-            todo[index],
-            text=tokenizer.decode(written.tokens),
-            stop_reason=written.stop_reason,
-            truncated=cut[index],
-            prompt_tokens=len(prompts[index]),
-            output_tokens=len(written.tokens),
-            seconds=seconds,
-        )
-
-
-def _sampling(settings: AnswerSettings) -> "Sampling":
-    from finetune.generate import Sampling
-
-    fields = ("max_new_tokens", "temperature", "top_k", "top_p", "seed")
-    return Sampling(**{name: getattr(settings, name) for name in fields})
-
-
-def _seed(seed: int, asked: Asked) -> int:
-    """Random numbers of an answer depend on its item and sample, not on what else is asked."""
-    text = f"{seed} {asked.entry.item_id} {asked.sample}"
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:7])
+    else:
+        ask_native(target, todo, settings, style, keeper.keep)

@@ -12,7 +12,8 @@ import torch
 from lm_eval.api.instance import Instance
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.native_lm import NativeLM, request_key
+from benchmarks.native_lm import NativeLM
+from benchmarks.resuming import Hooks, request_key
 from finetune.presets import ModelConfig
 from finetune.tokenizer import train_tokenizer
 from finetune.transformer import Transformer
@@ -158,7 +159,7 @@ def _without_empty_stop(settings: dict[str, Any]) -> dict[str, Any]:
 def test_generation_defaults_to_256_new_tokens_as_hf_does(tiny: Pair) -> None:
     config = ModelConfig(vocab_size=tiny.tokenizer.vocab_size, context_length=300, width=16, n_layers=1, n_heads=2)
     recorded: list[dict[str, Any]] = []
-    lm = NativeLM(Transformer(config), tiny.tokenizer, record=lambda key, answer: recorded.append(answer))
+    lm = NativeLM(Transformer(config), tiny.tokenizer, hooks=Hooks(record=lambda key, answer: recorded.append(answer)))
     lm.generate_until(requests("generate_until", [("the", {"until": ["never written"]})]))
     assert recorded[0]["tokens"] == 256 or recorded[0]["stop_reason"] == "stop"
 
@@ -249,7 +250,7 @@ def test_a_killed_run_goes_on_where_it_was(tiny: Pair) -> None:
         store[key] = answer
 
     computed: list[str] = []
-    lm = tiny.native(recall=store.get, record=record, token_budget=64, batch_size=2)
+    lm = tiny.native(hooks=Hooks(recall=store.get, record=record), token_budget=64, batch_size=2)
     with pytest.raises(Killed):
         lm.loglikelihood(pairs)
     assert_same_scores(lm.loglikelihood(pairs), expected[0])
@@ -261,7 +262,7 @@ def test_a_killed_run_goes_on_where_it_was(tiny: Pair) -> None:
     def refuse(key: str, answer: dict[str, Any]) -> None:
         raise AssertionError("nothing is left to compute")
 
-    again = tiny.native(recall=store.get, record=refuse)
+    again = tiny.native(hooks=Hooks(recall=store.get, record=refuse))
     assert_same_scores(again.loglikelihood(pairs), expected[0])
     assert again.generate_until(texts) == expected[1]
 
@@ -269,8 +270,8 @@ def test_a_killed_run_goes_on_where_it_was(tiny: Pair) -> None:
 def test_recalled_truncation_is_known_too(tiny: Pair) -> None:
     store: dict[str, dict[str, Any]] = {}
     batch = requests("loglikelihood", [("the quick brown fox " * 30, " A")])
-    tiny.native(record=store.__setitem__).loglikelihood(batch)
-    lm = tiny.native(recall=store.get)
+    tiny.native(hooks=Hooks(record=store.__setitem__)).loglikelihood(batch)
+    lm = tiny.native(hooks=Hooks(recall=store.get))
     lm.loglikelihood(batch)
     assert len(lm.truncated) == 1
 
@@ -278,9 +279,9 @@ def test_recalled_truncation_is_known_too(tiny: Pair) -> None:
 def test_progress_counts_every_request_recalled_ones_first(tiny: Pair) -> None:
     store: dict[str, dict[str, Any]] = {}
     pairs = [("the", " A"), ("the", " B"), ("the", " A"), ("fox", " A")]
-    tiny.native(record=store.__setitem__).loglikelihood(requests("loglikelihood", pairs[:1]))
+    tiny.native(hooks=Hooks(record=store.__setitem__)).loglikelihood(requests("loglikelihood", pairs[:1]))
     seen: list[tuple[int, int]] = []
-    lm = tiny.native(recall=store.get, progress=lambda done, total: seen.append((done, total)))
+    lm = tiny.native(hooks=Hooks(recall=store.get, progress=lambda done, total: seen.append((done, total))))
     lm.loglikelihood(requests("loglikelihood", pairs))
     assert seen[0] == (2, 4)
     assert seen[-1] == (4, 4)
@@ -301,7 +302,7 @@ def test_keys_tell_every_part_of_a_request_apart() -> None:
 
 def test_two_stop_strings_are_two_requests(tiny: Pair) -> None:
     store: dict[str, dict[str, Any]] = {}
-    lm = tiny.native(recall=store.get, record=store.__setitem__)
+    lm = tiny.native(hooks=Hooks(recall=store.get, record=store.__setitem__))
     lm.generate_until(requests("generate_until", [("the", {"until": ["x"], "max_gen_toks": 3})]))
     lm.generate_until(requests("generate_until", [("the", {"until": ["y"], "max_gen_toks": 3})]))
     lm.generate_until(requests("generate_until", [("the", {"until": ["y"], "max_gen_toks": 4})]))

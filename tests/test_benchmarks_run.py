@@ -17,6 +17,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.native_lm import NativeLM
 from benchmarks.offline import read_subjects
 from benchmarks.presets import csv_task, mmlu_tasks, quiz_tasks
+from benchmarks.resuming import Hooks
 from benchmarks.run import ItemResult, run_tasks
 from finetune.checkpoint import Checkpoint, save_checkpoint
 from finetune.presets import ModelConfig
@@ -275,7 +276,7 @@ def test_a_killed_benchmark_goes_on_where_it_was(tiny: tuple[Checkpoint, Path], 
         assert key not in store
         store[key] = answer
 
-    lm = NativeLM(model, tokenizer, recall=store.get, record=record, token_budget=512)
+    lm = NativeLM(model, tokenizer, hooks=Hooks(recall=store.get, record=record), token_budget=512)
     with pytest.raises(Killed):
         run(lm, tasks, shots=2)
     assert len(store) == 13

@@ -1,0 +1,138 @@
+"""An lm-eval model that records every answer as it comes and never computes one twice."""
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+Answer = dict[str, Any]  # JSON: what is recorded for one request
+Pairs = Mapping[str, tuple[str, str]]  # context and continuation by key
+Texts = Mapping[str, tuple[str]]  # whole texts by key
+Prompts = Mapping[str, tuple[Any, dict[str, Any], int]]  # context, generation arguments and draw by key
+Answers = Iterable[tuple[str, Answer]]  # key and answer, in whatever order answers end
+Arguments = TypeVar("Arguments", bound=tuple[Any, ...])
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """How a model that answers a benchmark is watched and resumed.
+
+    Attributes:
+        recall: The recorded answer of a key, or None; what is recalled is not computed.
+        record: Called with key and answer as soon as a request is answered. A key hashes the kind of request,
+            its arguments and what `ResumingLM.computed_with` says, not the model: keep one store for each
+            checkpoint.
+        progress: Called with (answered, all) requests of the kind that is running.
+        first: Called once with the text of the first prompt, before anything is computed.
+    """
+
+    recall: Callable[[str], Answer | None] = lambda key: None
+    record: Callable[[str, Answer], None] = lambda key, answer: None
+    progress: Callable[[int, int], None] = lambda done, total: None
+    first: Callable[[str], None] = lambda prompt: None
+
+
+class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types
+    """The half of an lm-eval model that is the same for all of ours; the other half yields answers by key.
+
+    Attributes:
+        truncated: The contexts, as text, that were cut to fit the model, so far.
+    """
+
+    def __init__(self, hooks: Hooks | None = None, *, seed: int = 0):
+        """Nothing is answered yet.
+
+        Args:
+            hooks: See `Hooks`.
+            seed: Of tasks that sample.
+        """
+        super().__init__()
+        self.truncated: set[str] = set()
+        self._hooks, self._seed, self._shown = hooks or Hooks(), seed, False
+
+    @property
+    @abstractmethod
+    def computed_with(self) -> str:
+        """What else decides an answer beside the model and the request, such as the dtype."""
+
+    @abstractmethod
+    def score_pairs(self, pairs: Pairs) -> Answers:
+        """`{"loglikelihood": nats, "greedy": bool, "truncated": bool}` for each (context, continuation)."""
+
+    @abstractmethod
+    def score_texts(self, texts: Texts) -> Answers:
+        """`{"loglikelihood": nats}`, and what else is worth recording, for each whole text."""
+
+    @abstractmethod
+    def write(self, prompts: Prompts) -> Answers:
+        """`{"text": ..., "truncated": bool}`, and what else is worth recording, for each prompt."""
+
+    def sampled(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether these generation arguments draw at random, so that asking again is another draw."""
+        return bool(arguments.get("do_sample")) or float(arguments.get("temperature") or 0) > 0
+
+    def was_truncated(self, context: str) -> bool:
+        """Whether this context has been cut on the left to fit the model."""
+        return context in self.truncated
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Log-likelihood in nats of each (context, continuation), and whether greedy decoding writes it."""
+        arguments = [tuple(request.args[:2]) for request in requests]
+        answers = self._answers("loglikelihood", arguments, self.score_pairs)
+        self.truncated |= {pair[0] for pair, answer in zip(arguments, answers, strict=True) if answer["truncated"]}
+        return [(answer["loglikelihood"], answer["greedy"]) for answer in answers]
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """Log-likelihood in nats of each whole text, in windows as long as the model's context."""
+        arguments = [tuple(request.args[:1]) for request in requests]
+        return [answer["loglikelihood"] for answer in self._answers("rolling", arguments, self.score_texts)]
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """What the model writes after each (context, generation arguments), up to the first stop string."""
+        seen: Counter[str] = Counter()
+        arguments = []
+        for context, settings in (request.args[:2] for request in requests):
+            repeat = 0
+            if self.sampled(settings):
+                # The same request again wants another draw, not the same one.
+                seen[context] += 1
+                repeat = self._seed + seen[context]
+            arguments.append((context, settings, repeat))
+        answers = self._answers("generate", arguments, self.write)
+        self.truncated |= {args[0] for args, answer in zip(arguments, answers, strict=True) if answer["truncated"]}
+        return [answer["text"] for answer in answers]
+
+    def _answers(
+        self, kind: str, arguments: Sequence[Arguments], compute: Callable[[Mapping[str, Arguments]], Answers]
+    ) -> list[Answer]:
+        """Answers in the order of `arguments`: recalled, else computed once for equal requests and recorded."""
+        keys = [request_key(kind, self.computed_with, *args) for args in arguments]
+        known = {key: answer for key in dict.fromkeys(keys) if (answer := self._hooks.recall(key)) is not None}
+        missing = {key: args for key, args in zip(keys, arguments, strict=True) if key not in known}
+        self._show(missing)
+        copies = Counter(keys)
+        done = sum(copies[key] for key in known)
+        self._hooks.progress(done, len(keys))
+        for key, answer in compute(missing) if missing else ():
+            known[key] = answer
+            self._hooks.record(key, answer)
+            done += copies[key]
+            self._hooks.progress(done, len(keys))
+        return [known[key] for key in keys]
+
+    def _show(self, missing: Mapping[str, tuple[Any, ...]]) -> None:
+        if missing and not self._shown:
+            self._shown = True
+            self._hooks.first(str(next(iter(missing.values()))[0]))
+
+
+def request_key(kind: str, *arguments: Any) -> str:
+    """What a request's answer is recorded under: a hash of its kind and everything it asks, 32 hex digits."""
+    asked = json.dumps([kind, *arguments], ensure_ascii=False, sort_keys=True, default=repr)
+    return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()[:32]
