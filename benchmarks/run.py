@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.catalog import Manager
 from benchmarks.errors import BenchmarkError
+from benchmarks.generative import generative
 from benchmarks.items import ItemResult, item_results, metric_name
 from benchmarks.loading import Loaded, Task, TaskSpec, load_specs
 from benchmarks.quiet import quiet
@@ -77,6 +78,8 @@ def run_tasks(
     shots: int | None = None,
     limit: int | None = None,
     seed: int | None = None,
+    how: Literal["loglikelihood", "generate"] = "loglikelihood",
+    chat: bool = False,
     on_item: Callable[[ItemResult], None] | None = None,
     manager: Manager | None = None,
 ) -> BenchmarkResult:
@@ -88,6 +91,9 @@ def run_tasks(
         shots: Examples in the prompt; each task's own number when not given. A task that fixes 0 keeps it.
         limit: The first so many items of each task.
         seed: Of few-shot sampling and of tasks that shuffle; lm-eval's usual ones when not given.
+        how: `generate` has the model write which choice it takes, in every multiple-choice task (see
+            `benchmarks.generative`); other tasks are as ever.
+        chat: Put prompts into the model's chat template, examples as turns of their own.
         on_item: Called with every item, once all are answered.
         manager: See `benchmarks.catalog.task_manager`; built when tasks are given by name.
 
@@ -100,7 +106,9 @@ def run_tasks(
         loaded = load_specs(tasks, manager)
         for task in loaded["tasks"].values():
             _prepare(task, shots, seeds[3])
-        evaluated = _evaluate(lm, loaded, limit)
+        if how == "generate":
+            loaded = generative(loaded)
+        evaluated = _evaluate(lm, loaded, limit, chat=chat)
         was_truncated = getattr(lm, "was_truncated", None)
         items = {
             name: list(item_results(loaded["tasks"][name], samples, was_truncated))
@@ -152,7 +160,7 @@ def _prepare(task: Task, shots: int | None, seed: int) -> None:
         )
 
 
-def _evaluate(lm: Any, loaded: Loaded, limit: int | None) -> dict[str, Any]:
+def _evaluate(lm: Any, loaded: Loaded, limit: int | None, *, chat: bool) -> dict[str, Any]:
     from lm_eval.evaluator import evaluate
 
     for name, task in loaded["tasks"].items():
@@ -161,7 +169,15 @@ def _evaluate(lm: Any, loaded: Loaded, limit: int | None) -> dict[str, Any]:
         if getattr(task, "MULTIMODAL", False) and not getattr(lm, "MULTIMODAL", False):
             raise BenchmarkError(f"task {name} has images or sound, this model reads text only; leave it out")
     # Not `simple_evaluate`: it asks git, pip and the system about themselves for seconds.
-    evaluated: dict[str, Any] = evaluate(lm, loaded, limit=limit, bootstrap_iters=0, log_samples=True)
+    evaluated: dict[str, Any] = evaluate(
+        lm,
+        loaded,
+        limit=limit,
+        bootstrap_iters=0,
+        log_samples=True,
+        apply_chat_template=chat,
+        fewshot_as_multiturn=chat,
+    )
     return evaluated
 
 

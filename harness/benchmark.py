@@ -2,20 +2,23 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.checkpoints import Target
-from harness.language_models import language_model
+from harness.language_models import how_of, language_model
 from harness.records import JSON, AnsweredRequest, Evaluation, Outcome, now
 from harness.store import Run, record_key
 
 if TYPE_CHECKING:
     from benchmarks.items import ItemResult
     from benchmarks.run import BenchmarkResult
+
+
+How = Literal["loglikelihood", "generate"]
 
 
 class BenchmarkSettings(BaseModel):
@@ -25,8 +28,13 @@ class BenchmarkSettings(BaseModel):
         shots: Examples in the prompt; each task's own number when None.
         limit: Items of each task or subject; all when None.
         seed: Of tasks that sample; lm-eval's own when None.
+        how: Whether multiple choice compares log-likelihoods of the choices or has the checkpoint write which;
+            what the checkpoint can when None: an endpoint without log-probabilities writes.
+        chat: Put prompts into the checkpoint's chat template.
         dtype: In which the model computes.
         device: Where; not part of what is recorded under.
+        memory: GiB that computing may take beside the weights; by the machine when None; not part either.
+        batch_size: Prompts answered side by side; not part either.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,12 +42,16 @@ class BenchmarkSettings(BaseModel):
     shots: int | None = Field(None, ge=0)
     limit: int | None = Field(None, ge=1)
     seed: int | None = None
+    how: How | None = None
+    chat: bool = False
     dtype: str = "float32"
     device: str = "auto"
+    memory: float | None = Field(None, gt=0)
+    batch_size: int = Field(64, ge=1)
 
     def deciding(self) -> dict[str, JSON]:
         """The settings that change an outcome."""
-        return self.model_dump(exclude={"device"})
+        return self.model_dump(exclude={"device", "memory", "batch_size"})
 
 
 @dataclass(frozen=True)
@@ -51,17 +63,23 @@ class Suite:
         specs: What `benchmarks.run` takes.
         digest: Hash of which tasks on which data, so that nothing else is paired with it. 8 hex digits.
         manager: lm-eval's index of tasks, where specs are names in it.
+        choices: Whether any of the tasks is multiple choice, so that `how` makes a difference.
     """
 
     name: str
     specs: Sequence[Any]
     digest: str
     manager: Any = None
+    choices: bool = True
 
     @property
     def label(self) -> str:
         """Name of the data set under which evaluations are listed."""
         return f"{self.name}-{self.digest}"
+
+    def asked(self, how: How) -> "Suite":
+        """The suite under the name its outcomes have: choices that were written are another metric."""
+        return replace(self, name=f"{self.name}_generated") if self.choices and how == "generate" else self
 
 
 def digest_of(names: Sequence[str], folder: Path | None = None) -> str:
@@ -90,6 +108,8 @@ def run_benchmark(
         FinetuneError: If the checkpoint cannot be loaded.
     """
     record = run.known(target.record)
+    settings = settings.model_copy(update={"how": how_of(target, settings)})
+    suite = suite.asked(settings.how or "loglikelihood")
     done = _recorded(run, record.slug, suite, settings)
     if done and not fresh:
         listed = done.model_copy(update={"created": now()})  # what was asked for last is what is shown
@@ -154,6 +174,8 @@ def _run(
             shots=settings.shots,
             limit=settings.limit,
             seed=settings.seed,
+            how=settings.how or "loglikelihood",
+            chat=settings.chat,
             on_item=keep,
             manager=suite.manager,
         )
@@ -181,7 +203,7 @@ def _outcome(result: "ItemResult", fingerprint: str, settings: BenchmarkSettings
             item=result.item_id,
             prompt=result.prompt_hash,
             expected=expected,
-            **settings.model_dump(exclude={"device", "limit"}),
+            **settings.model_dump(exclude={"device", "limit", "memory", "batch_size"}),
         ),
         item_id=result.item_id,
         checkpoint=fingerprint,

@@ -7,7 +7,12 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from benchmarks.resuming import Hooks
-    from harness.benchmark import BenchmarkSettings
+    from harness.benchmark import BenchmarkSettings, How
+
+
+def how_of(target: Target, settings: "BenchmarkSettings") -> "How":
+    """How a target takes multiple choice: as the settings say, else as well as it can."""
+    return settings.how or "loglikelihood"
 
 
 def language_model(target: Target, settings: "BenchmarkSettings", hooks: "Hooks") -> Any:
