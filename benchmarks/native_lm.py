@@ -16,12 +16,15 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from benchmarks.errors import BenchmarkError
 from benchmarks.generation import Generation, cut, read_generation, stopper
 from benchmarks.loglikelihood import Window, score_windows, window
+from benchmarks.reader import Reader
 from benchmarks.resuming import Answer, Answers, Hooks, Pairs, Prompts, ResumingLM, Texts
+from finetune.budget import Budget, budget_for
+from finetune.examples import stop_tokens
 from finetune.generate import generate
+from finetune.memory import freed_memory_kept
+from finetune.segments import Style
 from finetune.tokenizer import Tokenizer
 from finetune.transformer import Transformer
-
-_TOKEN_BUDGET = {"cpu": 4096, "mps": 8192, "cuda": 65536}
 
 
 @dataclass
@@ -45,9 +48,10 @@ class NativeLM(ResumingLM):
         model: Transformer,
         tokenizer: Tokenizer,
         *,
+        style: Style | None = None,
         hooks: Hooks | None = None,
-        token_budget: int | None = None,
-        batch_size: int = 32,
+        budget: Budget | None = None,
+        batch_size: int = 64,
         max_gen_toks: int = 256,
         seed: int = 0,
     ):
@@ -56,24 +60,33 @@ class NativeLM(ResumingLM):
         Args:
             model: The model.
             tokenizer: Its tokenizer.
+            style: What chats are put into; without one there are none.
             hooks: See `Hooks`.
-            token_budget: Tokens of one scoring pass; by the device when not given.
+            budget: How much is computed at once; by the memory there is when not given.
             batch_size: Prompts decoded side by side.
             max_gen_toks: New tokens of tasks that do not say how many.
             seed: Of tasks that sample.
         """
         super().__init__(hooks, seed=seed)
         self.model, self.tokenizer = model, tokenizer
-        self._prefix = _prefix_of(tokenizer)
+        self._reader = Reader(tokenizer, style)
         self._control = frozenset(tokenizer.special_tokens.values())
-        self._device = model.device
-        self._token_budget = token_budget or _TOKEN_BUDGET.get(model.device.type, 4096)
+        self._ends = stop_tokens(style, tokenizer) if style else tokenizer.ends
+        self._budget = budget or budget_for(model)
         self._batch_size, self._max_gen_toks = batch_size, max_gen_toks
 
     @property
     def tokenizer_name(self) -> str:
         """What lm-eval writes beside results."""
         return self.tokenizer.name
+
+    def chat_template(self, chat_template: bool | str = False) -> str:
+        """What lm-eval writes beside results."""
+        return (self._reader.style.chat_template or "") if chat_template and self._reader.style else ""
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """A conversation as the model reads it; see `Reader.chat`."""
+        return self._reader.chat(chat_history, answering=add_generation_prompt)
 
     @property
     def max_length(self) -> int:
@@ -91,14 +104,16 @@ class NativeLM(ResumingLM):
 
     def score_pairs(self, pairs: Pairs) -> Answers:
         """See `ResumingLM`."""
-        contexts: dict[str, list[int]] = {}
-        return self._score({key: self._pair_windows(*pair, contexts) for key, pair in pairs.items()})
+        return self._score({key: self._pair_windows(*pair) for key, pair in pairs.items()})
 
     def score_texts(self, texts: Texts) -> Answers:
         """See `ResumingLM`."""
         # A start token is itself predicted after the prefix, which may be the same token again: so `hf` counts.
         return self._score(
-            {key: (self._rolling([self._prefix], self._encode(text)), False) for key, (text,) in texts.items()}
+            {
+                key: (self._rolling([self._reader.prefix], self._reader.text(text)), False)
+                for key, (text,) in texts.items()
+            }
         )
 
     def _answers(self, *arguments: Any) -> list[Answer]:
@@ -111,7 +126,7 @@ class NativeLM(ResumingLM):
         yield from ((key, state.answer()) for key, state in pending.items() if not state.left)
         owners = [(key, each) for key, (windows, _) in requests.items() for each in windows]
         windows = [each for _, each in owners]
-        for batch in score_windows(self.model, windows, token_budget=self._token_budget):
+        for batch in score_windows(self.model, windows, budget=self._budget, say=self._hooks.warn):
             for index, score in batch:
                 state = pending[owners[index][0]]
                 state.left -= 1
@@ -120,11 +135,9 @@ class NativeLM(ResumingLM):
                 if not state.left:
                     yield owners[index][0], state.answer()
 
-    def _pair_windows(
-        self, context: str, continuation: str, contexts: dict[str, list[int]]
-    ) -> tuple[list[Window], bool]:
-        """The windows that score a continuation, and whether the context is cut; `contexts` remembers ids."""
-        before, scored = self._encode_pair(context, continuation, contexts)
+    def _pair_windows(self, context: str, continuation: str) -> tuple[list[Window], bool]:
+        """The windows that score a continuation, and whether the context is cut."""
+        before, scored = self._reader.pair(context, continuation)
         if not scored:
             return [], False
         if len(scored) > self.max_length:
@@ -136,31 +149,6 @@ class NativeLM(ResumingLM):
         spans = get_rolling_token_windows(list(scored), before[-1], self.max_length, context_len=1)
         pairs = [make_disjoint_window(span) for span in spans]
         return [window(context, targets, self.max_length) for context, targets in pairs]
-
-    def _encode_pair(
-        self, context: str, continuation: str, contexts: dict[str, list[int]]
-    ) -> tuple[list[int], list[int]]:
-        """Ids of context and continuation, cut where the context alone would end.
-
-        Spaces at the end of the context go to the continuation, since byte-level BPEs put a space before a
-        word; both are encoded together, since a BPE may merge across the border.
-        """
-        stem = context.rstrip()
-        continuation = context[len(stem) :] + continuation
-        if not stem:
-            return [self._prefix], self.tokenizer.encode(continuation)
-        if stem not in contexts:
-            contexts[stem] = self._encode(stem)
-        before = contexts[stem]
-        # Where merging leaves nothing after the context, the continuation's own ids are scored.
-        return before, self._encode(stem + continuation)[len(before) :] or self.tokenizer.encode(
-            continuation, after="text"
-        )
-
-    def _encode(self, text: str) -> list[int]:
-        """Ids of a text, the token first that the model wants before every text."""
-        start = self.tokenizer.start_of_text
-        return [*([] if start is None else [start]), *self.tokenizer.encode(text)]
 
     def write(self, prompts: Prompts) -> Answers:
         """Answers as they end, one group of equal settings after the other.
@@ -185,17 +173,19 @@ class NativeLM(ResumingLM):
                 f"the task wants up to {wanted} new tokens, which leaves no room for a prompt in the model's context "
                 f"of {self.max_length}; choose a task with shorter answers or a model with a longer context"
             )
-        whole = [self._encode(text) or [self._prefix] for text in contexts.values()]
+        whole = [self._reader.text(text) or [self._reader.prefix] for text in contexts.values()]
         stop = stopper(self.tokenizer, generation.until)
         written = generate(
             self.model,
             [prompt[-room:] for prompt in whole],
             generation.sampling,
-            stop_tokens=self.tokenizer.ends | self._named(generation.until),
+            stop_tokens=self._ends | self._named(generation.until),
             batch_size=self._batch_size,
             vocab_size=self.tokenizer.vocab_size,
             finished=lambda tokens: stop(self._plain(tokens)),
             seeds=[int(key[:15], 16) for key in keys],
+            budget=self._budget,
+            say=self._hooks.warn,
         )
         for index, made in written:
             text = cut(self.tokenizer.decode(self._plain(made.tokens)), generation.until)
@@ -214,18 +204,13 @@ class NativeLM(ResumingLM):
         return [token for token in tokens if token not in self._control]
 
 
-def _prefix_of(tokenizer: Tokenizer) -> int:
-    """What stands before a text that has nothing before it: the start token, used otherwise or not, else the end."""
-    named = tokenizer.control(tokenizer.special_names.get("bos_token", ""))
-    return tokenizer.end_of_text if named is None else named
-
-
 @contextmanager
 def _answering(model: Transformer) -> Iterator[None]:
     """The model in eval mode while the block runs, then as it was: it may be in the midst of training."""
     training = model.training
     model.eval()
     try:
-        yield
+        with freed_memory_kept(model.device):
+            yield
     finally:
         model.train(training)

@@ -30,12 +30,14 @@ class Hooks:
             checkpoint.
         progress: Called with (answered, all) requests of the kind that is running.
         first: Called once with the text of the first prompt, before anything is computed.
+        warn: Called with what went wrong and was got over.
     """
 
     recall: Callable[[str], Answer | None] = lambda key: None
     record: Callable[[str, Answer], None] = lambda key, answer: None
     progress: Callable[[int, int], None] = lambda done, total: None
     first: Callable[[str], None] = lambda prompt: None
+    warn: Callable[[str], None] = lambda line: None
 
 
 class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types

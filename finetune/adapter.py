@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from finetune.architectures import read_json
+from finetune.architectures import UnsupportedError, read_json
 from finetune.errors import FinetuneError
 from finetune.lora import LoraConfig, LowRank, adapted_layers, adapters_of, insert
 from finetune.lora_targets import ALL, adaptable
@@ -19,6 +20,7 @@ from finetune.weight_files import plain_tensors, read_pickle, read_safetensors
 
 CONFIG, WEIGHTS, OLD_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 ADVICE = "merge it into its base first (peft: merge_and_unload) and name the merged folder"
+_PEFT = f"answers and benchmarks take it through peft (pip install 'ift-eval[hf]'); for anything else {ADVICE}"
 # Hub name and revision of a base to the folder it was downloaded into.
 Fetch = Callable[[str, str | None], Path]
 
@@ -35,20 +37,29 @@ _TENSOR = re.compile(r"(?:base_model\.model\.)?(?P<path>.+)\.lora_(?P<side>[AB])
 
 
 @dataclass(frozen=True)
-class Adapter:
-    """What `adapter_config.json` says.
+class NamedBase:
+    """Which model an adapter was made for.
 
     Attributes:
-        folder: Where it is.
-        base: Path or hub name of the model it was made for.
+        folder: Where the adapter is.
+        base: Path or hub name of the model.
         revision: Of that model on the hub.
-        config: Rank, alpha, dropout and targets.
-        alphas: Other alphas, by patterns of paths.
     """
 
     folder: Path
     base: str
     revision: str | None
+
+
+@dataclass(frozen=True)
+class Adapter(NamedBase):
+    """What `adapter_config.json` says.
+
+    Attributes:
+        config: Rank, alpha, dropout and targets.
+        alphas: Other alphas, by patterns of paths.
+    """
+
     config: LoraConfig
     alphas: Mapping[str, float]
 
@@ -71,14 +82,13 @@ def read_adapter(folder: Path) -> Adapter:
     """Read an adapter's configuration.
 
     Raises:
-        FinetuneError: If it cannot be read, or describes what is no plain LoRA.
+        FinetuneError: If it cannot be read.
+        UnsupportedError: If it describes what is no plain LoRA.
     """
     path = folder / CONFIG
     raw = read_json(path)
     _refuse(raw, path)
-    base = raw.get("base_model_name_or_path")
-    if not isinstance(base, str) or not base:
-        raise FinetuneError(f"{path}: wanted base_model_name_or_path, found {base!r}; write the base's folder there")
+    named = _named_base(raw, folder)
     targets = raw.get("target_modules") or ALL
     try:
         config = LoraConfig(
@@ -91,13 +101,34 @@ def read_adapter(folder: Path) -> Adapter:
         alphas = {re.compile(p).pattern: float(alpha) for p, alpha in (raw.get("alpha_pattern") or {}).items()}
     except (FinetuneError, TypeError, ValueError, AttributeError, re.error) as error:
         raise FinetuneError(f"{path} is damaged: {error}") from None
-    return Adapter(folder, base, raw.get("revision") or None, config, alphas)
+    return Adapter(folder, named.base, named.revision, config, alphas)
+
+
+def read_base(folder: Path) -> NamedBase:
+    """Which model an adapter of whatever kind was made for.
+
+    Raises:
+        FinetuneError: If its configuration cannot be read, or names none.
+    """
+    return _named_base(read_json(folder / CONFIG), folder)
+
+
+def _named_base(raw: dict[str, Any], folder: Path) -> NamedBase:
+    base = raw.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise FinetuneError(
+            f"{folder / CONFIG}: wanted base_model_name_or_path, found {base!r}; write the base's folder there"
+        )
+    return NamedBase(folder, base, raw.get("revision") or None)
 
 
 def _refuse(raw: dict[str, Any], path: Path) -> None:
     """Anything that makes another function of the same tensors, known to us or not."""
-    if raw.get("peft_type") != "LORA":
-        raise FinetuneError(f"{path}: wanted peft_type LORA, found {raw.get('peft_type')!r}; {ADVICE}")
+    kind = raw.get("peft_type")
+    if not isinstance(kind, str):
+        raise FinetuneError(f"{path}: wanted peft_type LORA, found {kind!r}; {ADVICE}")
+    if kind != "LORA":
+        raise UnsupportedError(f"{path}: wanted peft_type LORA, found {kind!r}", _PEFT)
     others = {name: value for name, value in raw.items() if name not in _NEUTRAL | _READ and value}
     if (raw.get("bias") or "none") != "none":
         others["bias"] = raw["bias"]
@@ -105,7 +136,7 @@ def _refuse(raw: dict[str, Any], path: Path) -> None:
         others["init_lora_weights"] = raw["init_lora_weights"]
     if others:
         told = " and ".join(f"{name} = {_short(value)}" for name, value in others.items())
-        raise FinetuneError(f"{path}: {told} is not supported; {ADVICE}")
+        raise UnsupportedError(f"{path}: {told} is not supported", _PEFT)
 
 
 def _short(value: Any) -> str:
@@ -113,7 +144,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def find_base(adapter: Adapter, fetch: Fetch | None = None) -> Path:
+def find_base(adapter: NamedBase, fetch: Fetch | None = None) -> Path:
     """Where the base is: a path as it stands or as seen from the adapter's folder, else a name on the hub.
 
     Raises:
@@ -196,6 +227,27 @@ def _read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
             return read_safetensors(path)
         return plain_tensors(path, read_pickle(path))
     raise FinetuneError(f"{folder}: wanted {WEIGHTS} beside {CONFIG}, found none")
+
+
+def check_tensors(folder: Path) -> None:
+    """Whether an adapter's file holds low-rank matrices only, by the names in it; a damaged file is not looked at.
+
+    Raises:
+        UnsupportedError: If it holds others, such as an embedding that new tokens made larger.
+    """
+    for path in weight_files(folder):
+        other = next((name for name in tensor_shapes(path) if not _TENSOR.fullmatch(name)), None)
+        if other is not None:
+            raise UnsupportedError(f"{folder}: the tensor {other} is no part of a plain LoRA", _PEFT)
+
+
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """Shapes of a safetensors file's tensors, by name; none of another or damaged file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return {}
 
 
 def weight_files(folder: Path) -> list[Path]:

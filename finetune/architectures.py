@@ -10,28 +10,46 @@ from typing import Any
 from finetune.errors import FinetuneError
 from finetune.presets import Family, ModelConfig, RopeScaling
 
-# True today, and what the user should look for tomorrow: `hf:` downloads already, but runs only what we know.
 ADVICE = (
-    "hf:NAME will run it through transformers in the next version; "
-    "until then serve it (vLLM, llama.cpp) and name it openai:MODEL@URL"
+    "answers and benchmarks take it through transformers (pip install 'ift-eval[hf]'), finetune and export do not; "
+    "served elsewhere (vLLM, llama.cpp) it is openai:MODEL@URL"
 )
+
+
+class UnsupportedError(FinetuneError):
+    """A model or adapter that is whole as far as one can see, but that our own transformer does not run.
+
+    Attributes:
+        reason: Why, without the way out.
+    """
+
+    def __init__(self, reason: str, advice: str = ADVICE):
+        """The reason, and the way out that follows it."""
+        super().__init__(f"{reason}; {advice}")
+        self.reason = reason
 
 
 def read_config(folder: Path) -> ModelConfig:
     """The shape that a Hugging Face `config.json` describes.
 
     Raises:
-        FinetuneError: If there is none, or it describes a model that ours is not.
+        FinetuneError: If there is none, or it is damaged.
+        UnsupportedError: If it describes a model that ours is not.
     """
     path = folder / "config.json"
     raw = read_json(path)
     known = _FAMILIES.get(str(raw.get("model_type")))
     if known is None:
-        found = raw.get("model_type") or raw.get("architectures") or "nothing"
-        raise FinetuneError(f"{path}: wanted model_type {' or '.join(_FAMILIES)}, found {found}; {ADVICE}")
+        found = raw.get("model_type") or raw.get("architectures")
+        wanted = f"{path}: wanted model_type {' or '.join(_FAMILIES)}, found"
+        if not found:
+            raise FinetuneError(f"{wanted} none; copy config.json again from the model's folder")
+        raise UnsupportedError(f"{wanted} {found}")
     try:
         _check_plain(raw, known.plain(raw))
         return known.read(raw)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{path}: {error.reason}") from None
     except (FinetuneError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise FinetuneError(f"{path}: {_reason(error)}") from None
 
@@ -41,7 +59,7 @@ def _check_plain(raw: dict[str, Any], plain: dict[str, tuple[Any, ...]]) -> None
         if field in raw and raw[field] not in allowed:
             found = repr(raw[field])
             found = found if len(found) < 80 else f"{found[:70]}..."
-            raise FinetuneError(f"{field} = {found} is not supported (wanted {allowed[0]!r}); {ADVICE}")
+            raise UnsupportedError(f"{field} = {found} is not supported (wanted {allowed[0]!r})")
 
 
 def published(config: ModelConfig) -> ModelConfig:
@@ -205,7 +223,7 @@ def _rope(raw: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(rope, dict):
         raise FinetuneError(f"rope_parameters: wanted an object, found {rope!r}")
     if rope.get("partial_rotary_factor", 1.0) != 1.0:
-        raise FinetuneError(f"rotary positions of a part of each head only are not supported; {ADVICE}")
+        raise UnsupportedError("rotary positions of a part of each head only are not supported")
     return rope
 
 
@@ -221,7 +239,7 @@ def _scaling(raw: dict[str, Any]) -> RopeScaling | None:
     if kind == "default":
         return None
     if kind != "llama3":
-        raise FinetuneError(f"rotary positions of type {kind!r} are not supported (wanted llama3 or none); {ADVICE}")
+        raise UnsupportedError(f"rotary positions of type {kind!r} are not supported (wanted llama3 or none)")
     low, high = (_positive(rope[f"{which}_freq_factor"], f"{which}_freq_factor") for which in ("low", "high"))
     if low >= high:
         raise FinetuneError(f"high_freq_factor: wanted more than low_freq_factor ({low}), found {high}")

@@ -12,16 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint as recomputed
 
+from finetune.linear import Linear, linear
 from finetune.presets import ModelConfig
 from finetune.rotary import angles, frequencies, turn
 
 Angles = tuple[Tensor, Tensor]
+_PIECE = 1024  # tokens whose inner layer stays in a CPU's cache
 # Layer, queries (..., heads, head size), keys and values (..., kv heads, head size) to what the queries saw.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
 class Layout(Protocol):
-    """How the tokens of a pass lie, when they are not rows of one length: see `finetune.packing`."""
+    """How the tokens of a pass lie, when they are not rows of one length: see `packing`, `passes`, `cohorts`."""
 
     @property
     def places(self) -> Tensor:
@@ -29,46 +31,6 @@ class Layout(Protocol):
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention of (N, heads, head size) queries to the keys and values they may see."""
-
-
-class KVCache:
-    """Keys and values of the tokens a batch has seen, with room for `length` of them in each row.
-
-    Rows may hold different numbers of tokens (`lengths`): a batch of prompts is padded on the right, and
-    what is written next in a row overwrites its padding.
-    """
-
-    def __init__(
-        self, config: ModelConfig, batch_size: int, length: int, *, device: torch.device | str, dtype: torch.dtype
-    ):
-        """Reserve room; nothing is held yet."""
-        shape = (batch_size, config.kv_heads, length, config.head_width)  # (B, kv heads, S, head size)
-        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.n_layers)]
-        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.n_layers)]
-        self.lengths = torch.zeros(batch_size, dtype=torch.long, device=device)
-        self.longest = 0  # the largest of `lengths`, kept here so that no layer has to ask the device
-
-    def advance(self, by: Tensor) -> None:
-        """Count (B,) tokens as held."""
-        self.lengths = self.lengths + by
-        self.longest = int(self.lengths.max())
-
-    def keep(self, rows: Tensor) -> None:
-        """Drop all rows but these, given as (B',) indices."""
-        self.keys = [k[rows] for k in self.keys]
-        self.values = [v[rows] for v in self.values]
-        self.lengths = self.lengths[rows]
-        self.longest = int(self.lengths.max()) if len(rows) else 0
-
-    def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Put (B, kv heads, T, head size) behind what each row holds; the layer's keys and values up to there."""
-        new = keys.shape[2]
-        reach = self.longest + new
-        rows = torch.arange(keys.shape[0], device=keys.device)[:, None]  # (B, 1)
-        places = self.lengths[:, None] + torch.arange(new, device=keys.device)  # (B, T)
-        self.keys[layer][rows, :, places] = keys.transpose(1, 2)
-        self.values[layer][rows, :, places] = values.transpose(1, 2)
-        return self.keys[layer][:, :, :reach], self.values[layer][:, :, :reach]
 
 
 def causal(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -85,16 +47,6 @@ def causal(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 def _rows(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Plain causal attention over rows of tokens, (B, T, heads, head size)."""
     return causal(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
-
-
-def _cached(cache: KVCache, mask: Tensor | None) -> Attend:
-    """Attention of rows to what the cache holds of them and to themselves."""
-
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        keys, values = cache.write(layer, k.transpose(1, 2), v.transpose(1, 2))
-        return causal(q.transpose(1, 2), keys, values, mask).transpose(1, 2)
-
-    return attend
 
 
 class _Lookup(torch.autograd.Function):
@@ -131,8 +83,8 @@ class Attention(nn.Module):
         super().__init__()
         self.config = config
         self.sizes = [heads * config.head_width for heads in (config.n_heads, config.kv_heads, config.kv_heads)]
-        self.qkv = nn.Linear(config.width, sum(self.sizes), bias=config.qkv_bias)
-        self.out = nn.Linear(self.sizes[0], config.width, bias=config.out_bias)
+        self.qkv = Linear(config.width, sum(self.sizes), bias=config.qkv_bias)
+        self.out = Linear(self.sizes[0], config.width, bias=config.out_bias)
         if config.qk_norm:
             self.q_norm, self.k_norm = (_norm(config, config.head_width) for _ in "qk")
 
@@ -157,12 +109,20 @@ class FeedForward(nn.Module):
         super().__init__()
         self.gated = config.rotary
         if self.gated:
-            self.gate = nn.Linear(config.width, config.inner_width, bias=config.mlp_bias)
-        self.up = nn.Linear(config.width, config.inner_width, bias=config.mlp_bias)
-        self.down = nn.Linear(config.inner_width, config.width, bias=config.mlp_bias)
+            self.gate = Linear(config.width, config.inner_width, bias=config.mlp_bias)
+        self.up = Linear(config.width, config.inner_width, bias=config.mlp_bias)
+        self.down = Linear(config.inner_width, config.width, bias=config.mlp_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) to (..., width)."""
+        if x.dim() == 2 and len(x) > _PIECE and x.device.type == "cpu" and not torch.is_grad_enabled():
+            out = torch.empty_like(x)
+            for begin in range(0, len(x), _PIECE):
+                out[begin : begin + _PIECE] = self._piece(x[begin : begin + _PIECE])
+            return out
+        return self._piece(x)
+
+    def _piece(self, x: Tensor) -> Tensor:
         inner = F.silu(self.gate(x)) * self.up(x) if self.gated else F.gelu(self.up(x), approximate="tanh")
         out: Tensor = self.down(inner)
         return out
@@ -201,7 +161,7 @@ class Transformer(nn.Module):
         self.positions = None if config.rotary else nn.Embedding(config.context_length, config.width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.norm = _norm(config, config.width)
-        self.unembed = None if config.tied else nn.Linear(config.width, config.vocab_size, bias=False)
+        self.unembed = None if config.tied else Linear(config.width, config.vocab_size, bias=False)
         self._frequencies: Tensor | None = None
         self.apply(self._init)
         for name, weight in self.named_parameters():
@@ -231,38 +191,21 @@ class Transformer(nn.Module):
         return self.tokens.weight if self.unembed is None else self.unembed.weight
 
     def hidden(
-        self,
-        tokens: Tensor,
-        cache: KVCache | None = None,
-        lengths: Tensor | None = None,
-        *,
-        layout: Layout | None = None,
-        wanted: tuple[Tensor, ...] | None = None,
+        self, tokens: Tensor, *, layout: Layout | None = None, wanted: tuple[Tensor, ...] | None = None
     ) -> Tensor:
         """The residual stream after the last norm.
 
         Args:
-            tokens: (B, T) ids; with a cache they continue what it holds, and it then holds them too. With a
-                layout, (N,) ids.
-            cache: Where keys and values of earlier tokens are.
-            lengths: (B,) how many of the T tokens of each row are real, the rest being padding on the
-                right; all of them when not given. Only a cache needs to know.
-            layout: How the tokens lie when they are not rows.
+            tokens: (B, T) ids. With a layout, (N,) ids.
+            layout: How the tokens lie when they are not rows of one length, and what they see.
             wanted: Indices (rows and places, or the place in a layout) of the M tokens whose hidden state is
                 needed; the last block computes nothing else. All when not given.
 
         Returns:
-            (B, T, width), (N, width) or (M, width). Rows of padding hold nothing of use.
+            (B, T, width), (N, width) or (M, width).
         """
         places = layout.places if layout else torch.arange(tokens.shape[1], device=tokens.device)  # (N,) or (T,)
         attend: Attend = layout.attend if layout else _rows
-        if cache is not None:
-            places = cache.lengths[:, None] + places  # (B, T)
-            mask = None
-            if cache.longest:  # with an empty cache plain causal attention does, and has the faster kernel
-                keys = torch.arange(cache.longest + tokens.shape[1], device=tokens.device)
-                mask = (keys <= places[..., None])[:, None]  # (B, 1, T, S)
-            attend = _cached(cache, mask)
         x, by = self._embed(tokens, places)
         for block in self.blocks:
             here = wanted if block is self.blocks[-1] else None
@@ -270,8 +213,6 @@ class Transformer(nn.Module):
                 x = recomputed(block, x, by, attend, here, use_reentrant=False)
             else:
                 x = block(x, by, attend, here)
-        if cache is not None:
-            cache.advance(torch.full_like(cache.lengths, tokens.shape[1]) if lengths is None else lengths)
         out: Tensor = self.norm(x)
         return out
 
@@ -279,16 +220,15 @@ class Transformer(nn.Module):
         """The residual stream before the first block, and by how much each position turns."""
         x: Tensor = _Lookup.apply(tokens, self.tokens.weight)  # type: ignore[no-untyped-call]
         if self.positions is not None:
-            # Padding may stand beyond the last position there is; what it holds is never read.
-            return x + self.positions(places.clamp(max=self.config.context_length - 1)), None
+            return x + self.positions(places), None
         if self._frequencies is None:
             self._frequencies = frequencies(self.config).to(tokens.device)
         return x, angles(places, self._frequencies, x.dtype)
 
     def head(self, hidden: Tensor) -> Tensor:
         """(..., width) to (..., vocab_size) logits."""
-        return F.linear(hidden, self.head_weight)
+        return linear(hidden, self.head_weight)
 
-    def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(self, tokens: Tensor) -> Tensor:
         """(B, T) ids to (B, T, vocab_size) logits; see `hidden`."""
-        return self.head(self.hidden(tokens, cache))
+        return self.head(self.hidden(tokens))

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from finetune.architectures import ADVICE, published
+from finetune.architectures import published
 from finetune.errors import FinetuneError
 from finetune.memory import room_for_weights
 from finetune.presets import ModelConfig
@@ -16,6 +16,7 @@ from finetune.safetensors_stream import write_shards
 from finetune.transformer import Transformer
 from finetune.weight_files import read_tensors
 
+_ADVICE = "serve it (vLLM, llama.cpp) and name it openai:MODEL@URL"
 _GPT2_BLOCK = {
     "norm1": "ln_1",
     "attention.qkv": "attn.c_attn",
@@ -153,7 +154,7 @@ def fill(
             _put(tensor, stored, state, f"{source}: tensor {name}", again=key in filled)
             filled.add(key)
         elif not (_IDLE.fullmatch(name) or (_plain(name) in zeros and not tensor.any())):
-            raise FinetuneError(f"{source}: tensor {name} {_why_not(name, config)}; {ADVICE}")
+            raise FinetuneError(f"{source}: tensor {name} {_why_not(name, config)}; {_ADVICE}")
     missing = [stored for stored in places if (stored.ours, stored.rows) not in filled]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -177,7 +178,7 @@ def _put(tensor: Tensor, stored: Stored, state: dict[str, Tensor], what: str, *,
     """Copy a tensor to its place, or compare it with what is there already."""
     room = _room(state, stored)
     if tensor.dtype not in _FLOATS:
-        raise FinetuneError(f"{what}: wanted float32, bfloat16 or float16, found {_dtype(tensor)}; {ADVICE}")
+        raise FinetuneError(f"{what}: wanted float32, bfloat16 or float16, found {_dtype(tensor)}; {_ADVICE}")
     found = tensor.T if stored.turned else tensor
     if found.shape != room.shape:
         raise FinetuneError(f"{what}: wanted shape {_shape(room, stored)}, found {tuple(tensor.shape)}")

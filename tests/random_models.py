@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 
-from finetune.transformer import KVCache, Transformer
+from finetune.passes import Pass, Row, Trunk
+from finetune.transformer import Transformer
 
 VOCABULARY = 97
 _SMALL = {
@@ -75,7 +77,15 @@ def some_tokens(rows: int, length: int, seed: int = 0) -> torch.Tensor:
 
 
 def in_pieces(model: Transformer, tokens: torch.Tensor, pieces: list[int]) -> torch.Tensor:
-    """Logits, read with a cache in pieces of these lengths."""
-    cache = KVCache(model.config, tokens.shape[0], tokens.shape[1], device="cpu", dtype=model.dtype)
+    """Logits, read in pieces of these lengths, each behind the keys and values of those before."""
+    trunks: list[Trunk | None] = [None] * len(tokens)
+    read, at = [], 0
     with torch.no_grad():
-        return torch.cat([model(part, cache) for part in torch.split(tokens, pieces, dim=1)], dim=1)
+        for length in pieces:
+            own = np.arange(at, at + length)
+            layout = Pass([Row(row[own].numpy(), own, t) for row, t in zip(tokens, trunks, strict=True)], model.device)
+            trunks = [layout.keep(n, length, trunk) for n, trunk in enumerate(trunks)]
+            logits = model.head(model.hidden(layout.tokens, layout=layout))
+            read.append(torch.stack([logits[begin : begin + length] for begin in layout.begins]))
+            at += length
+    return torch.cat(read, dim=1)

@@ -14,6 +14,7 @@ from lm_eval.api.instance import Instance
 from benchmarks.errors import BenchmarkError
 from benchmarks.native_lm import NativeLM
 from benchmarks.resuming import Hooks, request_key
+from finetune.budget import Budget
 from finetune.presets import ModelConfig
 from finetune.tokenizer import train_tokenizer
 from finetune.transformer import Transformer
@@ -84,7 +85,7 @@ def test_loglikelihood_equals_hf_on_random_pairs_whatever_the_batches(tiny: Pair
     rng = random.Random(budget)
     pairs = [(random_text(rng, 60), " " + random_text(rng, 12)) for _ in range(40)]
     batch = requests("loglikelihood", pairs + [(context, " A") for context, _ in pairs[:5]])
-    ours = tiny.native(token_budget=budget).loglikelihood(batch)
+    ours = tiny.native(budget=Budget(budget, 4 * budget, 64)).loglikelihood(batch)
     assert_same_scores(ours, tiny.hf.loglikelihood(batch, disable_tqdm=True))
 
 
@@ -108,7 +109,7 @@ def test_rolling_equals_hf_around_the_window_size(tiny: Pair) -> None:
     letters = ["".join(rng.choices("zxvwkj", k=n)) for n in (1, CONTEXT - 1, CONTEXT, CONTEXT + 1, 2 * CONTEXT, 200)]
     assert [len(tiny.tokenizer.encode(text)) for text in letters] == [len(text) for text in letters]
     batch = requests("loglikelihood_rolling", [(text,) for text in [*letters, " ".join(WORDS * 3), ""]])
-    ours = tiny.native(token_budget=100).loglikelihood_rolling(batch)
+    ours = tiny.native(budget=Budget(100, 400, 64)).loglikelihood_rolling(batch)
     assert ours == pytest.approx(tiny.hf.loglikelihood_rolling(batch, disable_tqdm=True), abs=1e-3, rel=1e-6)
 
 
@@ -208,19 +209,22 @@ def test_truncated_prompts_are_known(tiny: Pair) -> None:
     assert lm.was_truncated(long + "fox")
 
 
-def test_one_token_continuations_of_a_context_share_a_forward_pass(tiny: Pair) -> None:
-    read: list[tuple[int, ...]] = []
+def test_what_requests_begin_with_in_common_is_computed_once(tiny: Pair) -> None:
+    read: list[int] = []
 
     class Counting(Transformer):
         def hidden(self, tokens: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
-            read.append(tuple(tokens.shape))
+            read.append(tokens.numel())
             return super().hidden(tokens, *rest, **named)
 
     model = Counting(tiny.model.config)
     model.load_state_dict(tiny.model.state_dict())
-    pairs = [(context, f" {letter}") for context in ("the quick", "brown fox jumps over") for letter in "ABCD"]
+    passage = "the quick brown fox jumps over the lazy dog. " * 3
+    contexts = [f"{passage}{question}" for question in ("who jumps?", "over whom?", "how?")]
+    pairs = [(context, f" {letter}") for context in contexts for letter in "ABCD"]
     ours = NativeLM(model, tiny.tokenizer).loglikelihood(requests("loglikelihood", pairs))
-    assert [rows for rows, _ in read] == [2]
+    every = [tiny.tokenizer.encode(context) for context in contexts]
+    assert sum(read) == len({tuple(tokens[: n + 1]) for tokens in every for n in range(len(tokens))})
     assert_same_scores(ours, tiny.hf.loglikelihood(requests("loglikelihood", pairs), disable_tqdm=True))
 
 
@@ -250,7 +254,7 @@ def test_a_killed_run_goes_on_where_it_was(tiny: Pair) -> None:
         store[key] = answer
 
     computed: list[str] = []
-    lm = tiny.native(hooks=Hooks(recall=store.get, record=record), token_budget=64, batch_size=2)
+    lm = tiny.native(hooks=Hooks(recall=store.get, record=record), budget=Budget(64, 256, 64), batch_size=2)
     with pytest.raises(Killed):
         lm.loglikelihood(pairs)
     assert_same_scores(lm.loglikelihood(pairs), expected[0])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from finetune.budget import Budget
 from finetune.checkpoint import Checkpoint
 from finetune.export import export_hf
 from finetune.generate import Sampling, generate
@@ -82,7 +83,7 @@ def test_loglikelihood_equals_hf(pair: Pair) -> None:
     scored = [(c, x) for c, x in pairs if not c or _is_scored(pair, c, x)]
     assert len(scored) > 25
     batch = requests("loglikelihood", scored)
-    lm = pair.native(token_budget=200)
+    lm = pair.native(budget=Budget(200, 800, 64))
     assert_same_scores(lm.loglikelihood(batch), pair.hf.loglikelihood(batch, disable_tqdm=True))
     assert LONG in lm.truncated
 

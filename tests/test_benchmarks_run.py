@@ -11,31 +11,19 @@ from typing import Any
 
 import pytest
 import torch
-from lm_eval.api.model import LM
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.mmlu_files import read_subjects
 from benchmarks.native_lm import NativeLM
-from benchmarks.offline import read_subjects
-from benchmarks.presets import csv_task, mmlu_tasks, quiz_tasks
+from benchmarks.presets import mmlu_tasks, quiz_tasks, subject_task
 from benchmarks.resuming import Hooks
 from benchmarks.run import ItemResult, run_tasks
+from finetune.budget import Budget
 from finetune.checkpoint import Checkpoint, save_checkpoint
 from finetune.presets import ModelConfig
 from finetune.tokenizer import train_tokenizer
 from finetune.transformer import Transformer
-
-
-class LongestWins(LM):  # type: ignore[misc]  # lm-eval has no types
-    """Likes a continuation the better the longer the whole text is; writes nothing."""
-
-    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        return [(-10.0 / len(r.args[0] + r.args[1]), False) for r in requests]
-
-    def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
-        return [-2.0 * len(r.args[0]) - 1 for r in requests]
-
-    def generate_until(self, requests: list[Any]) -> list[str]:
-        return [""] * len(requests)
+from tests.fake_lms import LongestWins
 
 
 class Oracle(LongestWins):
@@ -276,7 +264,7 @@ def test_a_killed_benchmark_goes_on_where_it_was(tiny: tuple[Checkpoint, Path], 
         assert key not in store
         store[key] = answer
 
-    lm = NativeLM(model, tokenizer, hooks=Hooks(recall=store.get, record=record), token_budget=512)
+    lm = NativeLM(model, tokenizer, hooks=Hooks(recall=store.get, record=record), budget=Budget(512, 2048, 64))
     with pytest.raises(Killed):
         run(lm, tasks, shots=2)
     assert len(store) == 13
@@ -331,4 +319,4 @@ def test_settings_that_do_not_fit(folder: Path) -> None:
 
 def test_one_task_under_two_names_is_refused(folder: Path) -> None:
     with pytest.raises(BenchmarkError, match="Duplicate task 'quiz_anatomy'"):
-        run(LongestWins(), [*quiz_tasks(folder), csv_task("quiz", "anatomy", read_subjects(folder)["anatomy"])])
+        run(LongestWins(), [*quiz_tasks(folder), subject_task("quiz", "anatomy", read_subjects(folder)["anatomy"])])

@@ -4,16 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
-from finetune.architectures import ADVICE, hf_config, published, read_config
+from finetune.architectures import ADVICE, UnsupportedError, hf_config, published, read_config
+from finetune.cohorts import Cohort, Step
 from finetune.errors import FinetuneError
 from finetune.packing import pack
+from finetune.passes import Pass, Row
 from finetune.presets import ModelConfig, RopeScaling
 from finetune.rotary import frequencies
-from finetune.transformer import KVCache, Transformer
+from finetune.transformer import Transformer
 from finetune.weights import load_weights, save_weights
 from tests.random_models import FAMILIES, in_pieces, random_model, some_tokens
 
@@ -45,19 +48,25 @@ def test_logits_equal_transformers_with_and_without_cache(family: str, tmp_path:
 
 def test_rows_of_different_length_go_on_from_their_own_ends(family: str, tmp_path: Path) -> None:
     ours, theirs = both(family, tmp_path)
-    tokens, lengths = some_tokens(3, 30), [30, 7, 19]
-    cache = KVCache(ours.config, 3, 40, device="cpu", dtype=torch.float32)
-    following = some_tokens(3, 4, seed=1)
+    tokens, lengths, following = some_tokens(3, 30), [30, 7, 19], some_tokens(3, 40, seed=1)
+    rows = [tokens[row, :length].tolist() for row, length in enumerate(lengths)]
+    written: dict[int, list[int]] = {0: [], 1: [], 2: []}
     with torch.no_grad():
-        ours.hidden(tokens, cache, torch.tensor(lengths))
-        found = torch.cat([ours(following[:, :3], cache), ours(following[:, 3:], cache)], dim=1)
-        cache.keep(torch.tensor([2, 1]))
-        last = ours(following[[2, 1], :1], cache)
-        for row, length in enumerate(lengths):
-            whole = torch.cat([tokens[row, :length], following[row]])[None]
-            torch.testing.assert_close(found[row], theirs(whole).logits[0, length:], atol=1e-4, rtol=0)
-        again = torch.cat([tokens[2, :19], following[2], following[2, :1]])[None]
-        torch.testing.assert_close(last[0], theirs(again).logits[0, -1:], atol=1e-4, rtol=0)
+        layout = Pass([Row(np.array(row), np.arange(len(row))) for row in rows], ours.device)
+        cohort = Cohort([0, 1, 2], lengths, None)
+        cohort.take_from(layout, layout.begins.tolist())
+        ours.hidden(layout.tokens, layout=layout)
+        for step in range(34):  # more than a cohort makes room for at once
+            if step == 5:
+                cohort.drop(0)
+                assert cohort.rows == [2, 1]
+            last = torch.stack([following[row, step] for row in cohort.rows])
+            found = ours.head(ours.hidden(last, layout=Step([cohort], ours.device)))
+            cohort.advance()
+            for row, token, logits in zip(cohort.rows, last.tolist(), found, strict=True):
+                written[row].append(token)
+                whole = torch.tensor([rows[row] + written[row]])
+                torch.testing.assert_close(logits, theirs(whole).logits[0, -1], atol=1e-4, rtol=0)
 
 
 def test_packed_entries_see_only_themselves(family: str, tmp_path: Path) -> None:
@@ -161,9 +170,7 @@ def test_a_gpu_computes_the_same(family: str, dtype: torch.dtype, tmp_path: Path
     tokens = some_tokens(3, 48)
     with torch.no_grad():
         wanted = theirs(tokens).logits
-        cache = KVCache(ours.config, 3, 48, device="cuda", dtype=dtype)
-        pieces = [ours(part, cache) for part in torch.split(tokens.cuda(), [17, 1, 30], dim=1)]
-        for found in (ours(tokens.cuda()), torch.cat(pieces, dim=1)):
+        for found in (ours(tokens.cuda()), in_pieces(ours, tokens, [17, 1, 30])):
             tolerance = 1e-3 if dtype == torch.float32 else 0.1 * float(wanted.std())
             assert (found.float().cpu() - wanted).abs().mean() < tolerance
 
@@ -228,10 +235,11 @@ LLAMA3_ROPE = {
     ],
 )
 def test_other_models_are_refused_by_name_with_the_way_out(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(FinetuneError) as refused:
+    with pytest.raises(UnsupportedError) as refused:
         rewrite(tmp_path, LLAMA | fields)
-    assert said in str(refused.value)
-    assert str(refused.value).endswith(ADVICE)
+    assert said in refused.value.reason
+    assert str(refused.value) == f"{refused.value.reason}; {ADVICE}"
+    assert refused.value.reason.startswith(str(tmp_path / "config.json"))
     assert "\n" not in str(refused.value)
 
 
@@ -262,6 +270,7 @@ def test_damaged_configs_name_the_field(tmp_path: Path, fields: dict[str, Any], 
     assert said in str(refused.value)
     assert str(refused.value).startswith(str(tmp_path / "config.json"))
     assert "\n" not in str(refused.value)
+    assert not isinstance(refused.value, UnsupportedError), "broken, not of another kind"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '"x"', "\ufeff{}"])
