@@ -59,7 +59,7 @@ def _on_cuda(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Part:
         out, weight, *_ = _KERNELS._scaled_dot_product_efficient_attention(q, k, v, None, True, 0.0, causal)
     else:
         out, weight, *_ = _KERNELS._scaled_dot_product_flash_attention(q, k, v, 0.0, causal)
-    return out, weight[..., : q.shape[2]]  # one kernel fills up to a multiple of 32
+    return out, weight.narrow(-1, 0, q.shape[2])  # one kernel fills up to a multiple of 32
 
 
 def _by_hand(q: Tensor, k: Tensor, v: Tensor, causal: bool, mask: Tensor | None) -> Part:

@@ -36,7 +36,7 @@ def generate(
         stop_tokens: Ids that end an answer.
         batch_size: Prompts answered side by side.
         vocab_size: Ids from here on are never chosen (rows with which an embedding was padded).
-        finished: Told an answer so far, says whether it ends here.
+        finished: Told the index of a prompt and its answer so far, says whether it ends here.
         seeds: Where each prompt's random numbers start, when an answer must not depend on its place.
         budget: What may be in memory at once; by the memory there is when not given.
         say: Told when memory runs out and fewer prompts go on side by side.

@@ -38,7 +38,7 @@ class Generated:
     stop_reason: StopReason
 
 
-Finished = Callable[[Sequence[int]], bool]
+Finished = Callable[[int, Sequence[int]], bool]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Rules:
     vocab_size: int | None
     finished: Finished | None
 
-    def ended(self, written: Sequence[int], room: int) -> StopReason | None:
+    def ended(self, prompt: int, written: Sequence[int], room: int) -> StopReason | None:
         """Why an answer ends here, with so much room for it in the context; None where it goes on."""
-        if self.finished is not None and self.finished(written):
+        if self.finished is not None and self.finished(prompt, written):
             return "stop"
         if len(written) >= self.sampling.max_new_tokens:
             return "length"
@@ -219,7 +219,7 @@ class Writing:
                 continue
             self.written[row].append(token)
             room = self.model.config.context_length - len(self.prompts[row])
-            if reason := self.rules.ended(self.written[row], room):
+            if reason := self.rules.ended(row, self.written[row], room):
                 ended[row] = reason
         self._drop(ended)
         for row, reason in ended.items():

@@ -61,7 +61,11 @@ def test_callers_own_end(tiny: Checkpoint) -> None:
     prompt = prompts_of(tiny, 1)[0]
     stops = frozenset({tiny.tokenizer.end_of_text})
     ((_, made),) = generate(
-        tiny.model, [prompt], Sampling(max_new_tokens=10), stop_tokens=stops, finished=lambda tokens: len(tokens) == 3
+        tiny.model,
+        [prompt],
+        Sampling(max_new_tokens=10),
+        stop_tokens=stops,
+        finished=lambda _, tokens: len(tokens) == 3,
     )
     assert (len(made.tokens), made.stop_reason) == (3, "stop")
 

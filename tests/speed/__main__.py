@@ -14,7 +14,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TRANSFORME
 
 import torch
 
-from tests.speed import finetune, generation, mmlu
+from tests.speed import finetune, mmlu, respond
 from tests.speed.machine import peak_flops
 from tests.speed.model import make_model
 
@@ -27,8 +27,9 @@ def main() -> None:
     parser.add_argument("--mmlu", type=Path, help="MMLU in the CSV layout; default: the embedded quiz")
     parser.add_argument("--subjects", help="comma-separated")
     parser.add_argument("--limit", type=int, default=8, help="questions of each subject")
-    parser.add_argument("--only", choices=["finetune", "mmlu", "generate"], help="one of the three")
-    parser.add_argument("--instructions", type=Path, help="entries to fine-tune on; default: the embedded ones")
+    parser.add_argument("--only", choices=["finetune", "mmlu", "respond"], help="one of the three")
+    parser.add_argument("--instructions", type=Path, help="entries to learn and to answer; default: the embedded ones")
+    parser.add_argument("--first", type=int, default=0, help="the first entry that is answered")
     parser.add_argument("--steps", type=int, default=8, help="of fine-tuning, beside the first")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtypes", default="float32")
@@ -47,11 +48,11 @@ def main() -> None:
 
 def _works(flags: argparse.Namespace, folder: Path, dtype: str) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
     """Each measure by its name; nothing is run before its rows are asked for."""
-    subjects = flags.subjects.split(",") if flags.subjects else None
-    training = {"data": flags.instructions, "steps": flags.steps, "device": flags.device, "threads": flags.threads}
-    yield "finetune", finetune.measure(folder, dtype, **training)
-    yield "mmlu", mmlu.measure(folder, dtype, data=flags.mmlu, subjects=subjects, limit=flags.limit)
-    yield "generate", generation.measure(folder, dtype)
+    machine = {"device": flags.device, "threads": flags.threads}
+    yield "finetune", finetune.measure(folder, dtype, data=flags.instructions, steps=flags.steps, **machine)
+    questions = {"data": flags.mmlu, "subjects": flags.subjects, "limit": flags.limit}
+    yield "mmlu", mmlu.measure(folder, dtype, **questions, **machine)
+    yield "respond", respond.measure(folder, dtype, data=flags.instructions, first=flags.first, **machine)
 
 
 def _rows(flags: argparse.Namespace) -> Iterator[dict[str, Any]]:

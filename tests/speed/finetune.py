@@ -1,15 +1,13 @@
 """Real tokens a second in fine-tuning: TRL's SFTTrainer and ours, on the same entries in turn."""
 
-import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from tests.speed.model import parameters
+from tests.speed.side import run_side
 
 BATCH = 8
 
@@ -24,19 +22,13 @@ def measure(
     """
     entries = data or Path(str(files("finetune"))) / "data" / "instructions.json"
 
-    def side(name: str, batch_size: int, *more: str) -> dict[str, Any]:
-        command = [sys.executable, "-m", "tests.speed.finetune_side", name, str(folder), str(entries), *more]
-        flags = {"steps": steps, "batch-size": batch_size, "dtype": dtype, "device": device, "threads": threads}
-        command += [part for flag, value in flags.items() for part in (f"--{flag}", str(value))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return told
+    def side(name: str, batch_size: int, *, packing: bool = False) -> dict[str, Any]:
+        flags = {"steps": steps, "batch_size": batch_size, "dtype": dtype, "device": device, "threads": threads}
+        return run_side("finetune_side", name, folder, entries, packing=packing, **flags)
 
     mine = side("ours", BATCH)
     yield _row("padded", f"batch {BATCH}", dtype, folder, mine, side("trl", BATCH))
-    theirs = side("trl", 1, "--packing")
+    theirs = side("trl", 1, packing=True)
     per_entry = statistics.mean(mine["tokens"]) / BATCH
     batch_size = round(statistics.mean(theirs["tokens"]) / per_entry)
     yield _row("packed", f"{batch_size} entries", dtype, folder, side("ours", batch_size), theirs)

@@ -9,7 +9,6 @@ clipped at 1; one JSON line says what came of it.
 import argparse
 import json
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ import torch
 
 from finetune.instructions import Entry, read_entries
 from finetune.styles import STYLES, text_of
+from tests.speed.side import peak_memory
 
 RATE, DECAY, CLIP = 5e-5, 0.1, 1.0
 ROW = 1024  # tokens of one of the peer's packed rows
@@ -150,10 +150,7 @@ def main() -> None:
     # The peer packs what it is given: as many entries as fill its rows.
     wanted = len(entries) if flags.packing else flags.batch_size * (flags.steps + 1)
     told = (ours if flags.side == "ours" else trl)(flags, entries[:wanted])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    if flags.device == "cuda":
-        peak = torch.cuda.max_memory_allocated()
-    print(json.dumps(told | {"peak": peak}))
+    print(json.dumps(told | {"peak": peak_memory(flags.device)}))
 
 
 if __name__ == "__main__":
