@@ -25,7 +25,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-speed: $(VENV)/.speed
+speed: $(VENV)/.dev
 	$(BIN)/python -m tests.speed
 
 clean:
@@ -38,9 +38,4 @@ $(VENV)/.core: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.core
 	$(INSTALL) -e '.[hf]' --group dev
-	touch $@
-
-# What the measures compare with.
-$(VENV)/.speed: $(VENV)/.dev
-	$(INSTALL) --group speed
 	touch $@

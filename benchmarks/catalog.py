@@ -82,12 +82,13 @@ def resolve(names: Iterable[str], manager: Manager) -> list[str]:
     known = manager.task_index
     found: dict[str, None] = {}
     for name in names:
-        hits = [name] if name in known or _is_task_file(name) else matching(name, known) if is_glob(name) else []
+        hits = [name] if name in known or is_task_file(name) else matching(name, known) if is_glob(name) else []
         if not hits:
             raise unknown_name("task", name, known, see="`ift-eval tasks PATTERN` lists them")
         found |= dict.fromkeys(hits)
     return list(found)
 
 
-def _is_task_file(name: str) -> bool:
+def is_task_file(name: str) -> bool:
+    """Whether this is a task's own YAML file rather than a name."""
     return name.endswith((".yaml", ".yml")) and Path(name).is_file()

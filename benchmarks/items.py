@@ -5,7 +5,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from numbers import Real
 from typing import Any
@@ -40,6 +40,8 @@ class ItemResult:
         higher_is_better: Of each of these metrics.
         truncated: Whether the prompt was cut to fit the model; None when the model does not tell.
         prompt_hash: Hash of the first request's prompt.
+        parts: Of each metric that is not the mean of the items' values: what lm-eval makes it of, as JSON, such as
+            (gold, predicted) or (log-likelihood, words); see `benchmarks.corpus`.
     """
 
     task: str
@@ -55,6 +57,7 @@ class ItemResult:
     higher_is_better: dict[str, bool]
     truncated: bool | None
     prompt_hash: str
+    parts: dict[str, Any] = field(default_factory=dict)
 
 
 def item_results(
@@ -103,7 +106,8 @@ def _item(
         metrics=metrics,
         higher_is_better=higher,
         truncated=None if was_truncated is None else any(map(was_truncated, contexts)),
-        prompt_hash=_digest(contexts[0]),
+        prompt_hash=digest(contexts[0]),
+        parts=_parts(task, samples),
     )
 
 
@@ -117,16 +121,17 @@ def _item_id(doc: Any, seen: Counter[str]) -> str:
     """As a data set's entries are named: a user's own id stands as it is, a hash says which occurrence it is."""
     own = doc.get("id") if isinstance(doc, dict) else None
     named = own not in (None, "")
-    return unique_id(str(own) if named else _digest(doc)[:12], seen, own=named)
+    return unique_id(str(own) if named else digest(doc)[:12], seen, own=named)
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """Hash of any JSON, 16 hex digits."""
     canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _choices(task: Task, doc: Any) -> list[str] | None:
-    if task.OUTPUT_TYPE != "multiple_choice":
+    if task.OUTPUT_TYPE != "multiple_choice" and not getattr(task, "written_choice", False):
         return None
     return [str(choice) for choice in task.doc_to_choice(doc)]
 
@@ -174,6 +179,41 @@ def _metrics(task: Task, samples: list[Sample]) -> tuple[dict[str, float], dict[
                 values[name] = value
                 better[name] = bool(task.higher_is_better().get(metric, True))
     return values, better
+
+
+def _parts(task: Task, samples: list[Sample]) -> dict[str, Any]:
+    return {
+        metric_name(metric, sample["filter"]): _plain(sample[metric])
+        for sample in samples
+        for metric in sample["metrics"]
+        if _aggregation(task, metric) != "mean"
+    }
+
+
+def aggregations(task: Task, items: Iterable[ItemResult]) -> dict[str, str]:
+    """How the metrics that these items keep parts of are made of them: names of functions, lm-eval's or the task's."""
+    return {name: _aggregation(task, name.partition(",")[0]) for item in items for name in item.parts}
+
+
+def _aggregation(task: Task, metric: str) -> str:
+    """Name of the function, with its module where a task has one of its own under a name of lm-eval's."""
+    from lm_eval.api import metrics
+
+    function = task.aggregation().get(metric)
+    if function is None:  # lm-eval takes the mean then
+        return "mean"
+    name = str(getattr(function, "__name__", type(function).__name__))
+    own = hasattr(metrics, name) and getattr(metrics, name) is not function and not name.endswith("mean")
+    return f"{function.__module__}.{name}" if own else name
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: lists for tuples and arrays, numbers for numpy's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _own_value(task: Task, metric: str, raw: Any) -> float | None:

@@ -1,12 +1,16 @@
 """From what a user names to lm-eval tasks that hold their data, or one clear line."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any
 
 from benchmarks.catalog import Manager, empty_manager, resolve, task_manager
 from benchmarks.errors import BenchmarkError
+from benchmarks.hub import hub_is_off, hub_is_there, without_hub
+from benchmarks.members import Settings, members
+from benchmarks.missing_data import files_wanted, read_by
+from benchmarks.needs import check_needs
 
 Task = Any  # lm_eval.api.task.Task
 Loaded = dict[str, Any]  # lm_eval.tasks.manager.TaskDict: tasks and groups by name
@@ -24,16 +28,33 @@ def load_specs(specs: Sequence[TaskSpec], manager: Manager | None = None) -> Loa
         manager: See `task_manager`; built only when a spec is a name.
 
     Raises:
-        BenchmarkError: If a name is unknown, data cannot be had, or a task is broken.
+        BenchmarkError: If a name is unknown, data or a package cannot be had, a task runs code that the model writes,
+            or it is broken.
     """
     if not specs:
         raise BenchmarkError("no task given; `ift-eval tasks` lists what there is")
+    named = any(map(_holds_name, specs))
     if manager is None:
-        manager = task_manager() if any(map(_holds_name, specs)) else empty_manager()
-    built = [made for spec in specs for made in _build(spec, manager)]
+        manager = task_manager() if named else empty_manager()
+    with without_hub() if named and not hub_is_there() else nullcontext():
+        built = [made for spec in _named_once(specs, manager) for made in _build(spec, manager)]
     with one_line(", ".join(map(spec_name, specs))):
         loaded: Loaded = manager.load(built)
     return loaded
+
+
+def _named_once(specs: Sequence[TaskSpec], manager: Manager) -> list[TaskSpec]:
+    """Names in full, without what a group that is named too holds already: lm-eval refuses to run it twice."""
+    names = resolve([spec for spec in specs if isinstance(spec, str)], manager)
+    held = {name: members([name], manager).keys() for name in names}
+    groups = [name for name in names if name in manager.task_index and manager.task_index[name].kind.name == "GROUP"]
+
+    def within(name: str) -> bool:
+        others = [group for group in groups if group != name and held[name] <= held[group]]
+        # Of groups that hold the same, the first stays.
+        return any(name not in groups or held[name] < held[g] or names.index(g) < names.index(name) for g in others)
+
+    return [*(name for name in names if not within(name)), *(spec for spec in specs if not isinstance(spec, str))]
 
 
 def spec_name(spec: TaskSpec) -> str:
@@ -53,7 +74,8 @@ def _build(spec: TaskSpec, manager: Manager) -> Iterator[Any]:
     """The tasks and groups a spec stands for; a tag or a glob stands for several."""
     if isinstance(spec, str):
         for name in resolve([spec], manager):
-            with one_line(name):
+            check_needs([name], manager, hub=not hub_is_off())
+            with one_line(name, members([name], manager)):
                 yield from _tops(manager.load([name]))
     elif isinstance(spec, dict) and "group" in spec:
         yield _build_group(spec, manager)
@@ -84,28 +106,51 @@ def _tops(loaded: Loaded) -> list[Any]:
 
 
 @contextmanager
-def one_line(task: str) -> Iterator[None]:
+def one_line(task: str, tasks: Mapping[str, Settings] | None = None) -> Iterator[None]:
     """Turn whatever goes wrong while a task loads into one sentence that names it and a way out.
+
+    Args:
+        task: What is loaded.
+        tasks: Settings of the tasks it stands for, where they are known.
 
     Raises:
         BenchmarkError: Instead of any other exception.
     """
-    from datasets.exceptions import DatasetNotFoundError
-
     try:
         yield
     except BenchmarkError:
         raise
-    except (ConnectionError, TimeoutError, DatasetNotFoundError) as error:
-        raise BenchmarkError(
-            f"task {task}: its data set is not on this machine and could not be fetched ({_first_line(error)}); "
-            f"connect to the network, or give local files: --data DIR for mmlu, --local {task}=DIR for other tasks"
-        ) from error
     except ImportError as error:
         wanted = f"the package {error.name}: pip install {error.name}" if error.name else f"more: {_first_line(error)}"
         raise BenchmarkError(f"task {task} needs {wanted}") from error
     except Exception as error:
+        if _lacks_data(error):
+            raise BenchmarkError(_no_data(task, tasks or {}, error)) from error
         raise BenchmarkError(f"task {task} cannot be loaded: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def _lacks_data(error: Exception) -> bool:
+    from datasets.exceptions import DatasetNotFoundError
+
+    # The last is what `datasets` says when it has other configurations of the data set in its cache.
+    return isinstance(error, ConnectionError | TimeoutError | DatasetNotFoundError) or (
+        isinstance(error, ValueError) and str(error).startswith("Couldn't find cache for")
+    )
+
+
+def _no_data(task: str, tasks: Mapping[str, Settings], error: Exception) -> str:
+    said = str(error)
+    if "gated" in said:
+        return (
+            f"task {task}: its data set{read_by(tasks)} is gated ({_first_line(error)}); accept its terms on the hub "
+            f"and log in (`hf auth login`, or HF_TOKEN)"
+        )
+    files = files_wanted(tasks, said) if tasks else f"give local files: --data DIR for mmlu, --local {task}=DIR"
+    away = "; HF_HUB_OFFLINE is set or there is no network" if hub_is_off() else ""
+    return (
+        f"task {task}: its data set{read_by(tasks)} is not on this machine and could not be fetched "
+        f"({_first_line(error)}{away}); connect, or {files}"
+    )
 
 
 def _first_line(error: BaseException) -> str:

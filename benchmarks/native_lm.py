@@ -139,6 +139,9 @@ class NativeLM(ResumingLM):
         """The windows that score a continuation, and whether the context is cut."""
         before, scored = self._reader.pair(context, continuation)
         if not scored:
+            if continuation:
+                # Nothing would be the likeliest of all choices.
+                raise BenchmarkError(f"{continuation!r} is nothing to {self.tokenizer.name}: no token stands for it")
             return [], False
         if len(scored) > self.max_length:
             return self._rolling(before, scored), True
@@ -182,7 +185,7 @@ class NativeLM(ResumingLM):
             stop_tokens=self._ends | self._named(generation.until),
             batch_size=self._batch_size,
             vocab_size=self.tokenizer.vocab_size,
-            finished=lambda tokens: stop(self._plain(tokens)),
+            finished=lambda _, tokens: stop(self._plain(tokens)),
             seeds=[int(key[:15], 16) for key in keys],
             budget=self._budget,
             say=self._hooks.warn,

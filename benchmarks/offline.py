@@ -1,188 +1,155 @@
-"""Benchmarks from files of the user's: MMLU's original CSV layout, and any task's data set beside it."""
+"""Any tasks of lm-eval's on files of the user's in place of their data sets."""
 
-import csv
-import json
-from collections.abc import Iterator, Sequence
+import copy
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.catalog import Manager, resolve
 from benchmarks.errors import BenchmarkError, unknown_name
 from benchmarks.loading import Task, one_line
+from benchmarks.members import Settings, members, scored_split
 from benchmarks.quiet import quiet
+from benchmarks.split_files import SUFFIXES, read_split, split_files
 
-Doc = dict[str, Any]  # question, subject, choices, answer (0 to 3): as in the hub's data set
-
-_LETTERS = "ABCD"
-_SUFFIXES = (".jsonl", ".json", ".parquet")
+_SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
-def read_subjects(folder: str | Path, subjects: Sequence[str] | None = None) -> dict[str, dict[str, list[Doc]]]:
-    """Read `FOLDER/dev/SUBJECT_dev.csv` and `FOLDER/test/SUBJECT_test.csv`.
+@dataclass(frozen=True)
+class Localised:
+    """An index in which some tasks read the user's files.
 
-    The files have no header and six columns: question, four choices, the letter of the right one.
+    Attributes:
+        manager: For `run_tasks`: the tasks, and groups and tags of them, keep their names.
+        files: Of each such task, by split.
+    """
+
+    manager: Manager
+    files: dict[str, dict[str, list[Path]]]
+
+    def digest(self, names: Sequence[str]) -> str:
+        """Hash of these names and of every byte that is read for them, 8 hex digits."""
+        whole = hashlib.sha256("\n".join(sorted(names)).encode())
+        own = members(names, self.manager)
+        for task in sorted(own.keys() & self.files.keys()):
+            for split, paths in sorted(self.files[task].items()):
+                whole.update(f"\n{task} {split} ".encode())
+                for path in paths:
+                    whole.update(path.read_bytes())
+        return whole.hexdigest()[:8]
+
+
+def localise(names: Sequence[str], local: Mapping[str, str | Path], manager: Manager) -> Localised:
+    """Have tasks read local files.
 
     Args:
-        folder: Holds the folders `dev` (examples) and `test`.
-        subjects: Only these; every subject with a test file when not given.
-
-    Returns:
-        Documents by subject, in alphabetical order, and split (`dev`, `test`).
+        names: What will be run: tasks, groups, tags.
+        local: Folder by NAME: a task; a group or tag, for those of its tasks whose files are there; or a data set of
+            the hub (`cais/mmlu`), for every task that reads it. Files are looked for in FOLDER/TASK,
+            FOLDER/CONFIGURATION, FOLDER/data and FOLDER (see `benchmarks.split_files`), with the fields of the
+            hub's data set. A task's own name counts before a group's.
+        manager: See `benchmarks.catalog.task_manager`.
 
     Raises:
-        BenchmarkError: If a folder or file is missing, a subject unknown, or a row not as wanted (with file and line).
+        BenchmarkError: If a NAME is unknown or stands for nothing that will be run, or files are missing.
     """
-    folder = Path(folder)
-    found = _find_subjects(folder)
-    wanted = found if subjects is None else sorted(set(subjects))
-    if not wanted:
-        raise BenchmarkError("--subjects is empty; name some, or leave it out for all there are")
-    for subject in wanted:
-        if subject not in found:
-            raise unknown_name(f"subject in {folder}", subject, found)
-    splits = ("dev", "test")
-    return {s: {split: _read_csv(folder / split / f"{s}_{split}.csv", s) for split in splits} for s in wanted}
-
-
-def _find_subjects(folder: Path) -> list[str]:
-    layout = f"wanted {folder}/dev/SUBJECT_dev.csv and {folder}/test/SUBJECT_test.csv"
-    if not folder.is_dir():
-        raise BenchmarkError(f"{layout}, but {folder} is {'a file' if folder.exists() else 'not there'}")
-    for split in ("dev", "test"):
-        if not (folder / split).is_dir():
-            raise BenchmarkError(f"{layout}, but there is no folder {folder / split}")
-    found = sorted(path.name.removesuffix("_test.csv") for path in (folder / "test").glob("*_test.csv"))
-    if not found:
-        raise BenchmarkError(f"{layout}, but {folder / 'test'} holds no *_test.csv")
-    return found
-
-
-def _read_csv(path: Path, subject: str) -> list[Doc]:
-    if not path.is_file():
-        raise BenchmarkError(f"subject {subject}: wanted {path}, found none")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            docs = [_doc(row, subject, f"{path}, line {reader.line_num}") for row in reader if row]
-    except UnicodeDecodeError as error:
-        raise BenchmarkError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
-    except csv.Error as error:
-        raise BenchmarkError(f"{path} is not CSV: {error} at line {reader.line_num}") from None
-    if not docs:
-        raise BenchmarkError(f"subject {subject}: {path} holds no questions")
-    return docs
-
-
-def _doc(row: list[str], subject: str, where: str) -> Doc:
-    if len(row) != 6:
-        raise BenchmarkError(f"{where}: wanted 6 columns (question, 4 choices, letter), found {len(row)}")
-    letter = row[5].strip()
-    if len(letter) != 1 or letter not in _LETTERS:
-        raise BenchmarkError(f"{where}: wanted a letter from A to D in column 6, found {row[5]!r}")
-    return {"question": row[0], "subject": subject, "choices": row[1:5], "answer": _LETTERS.index(letter)}
+    run = members(names, manager)
+    wanted = {name: (_tasks_of(name, run, manager, names), Path(folder)) for name, folder in local.items()}
+    files: dict[str, dict[str, list[Path]]] = {}
+    for name, (tasks, folder) in sorted(wanted.items(), key=lambda item: -len(item[1][0])):
+        files |= _files_of(name, tasks, folder)
+    if not files:
+        return Localised(manager, {})
+    local_manager = copy.copy(manager)
+    changed = {task: _entry(manager.task_index[task], run[task], own) for task, own in files.items()}
+    local_manager._index = {**manager.task_index, **changed}
+    return Localised(local_manager, files)
 
 
 def local_task(name: str, folder: str | Path, manager: Manager) -> Task:
-    """A task of lm-eval's whose data set is replaced by files of the user's.
-
-    Args:
-        name: One task; a group has several data sets, so its tasks are given one by one.
-        folder: Holds a file for each split the task uses, named after it, with the fields of the hub's data
-            set: `test.jsonl`, `validation.parquet`, `train.json` (a list), ...
-        manager: See `benchmarks.catalog.task_manager`.
-
-    Returns:
-        The task, loaded: `run_tasks` takes it.
+    """One task on local files, loaded: `run_tasks` takes it. See `localise`.
 
     Raises:
         BenchmarkError: If there is no such task, it brings its own data, or files are missing or unreadable.
     """
-    folder = Path(folder)
-    override = _override(name, folder, manager)
-    # An inline group is lm-eval's way to take a known task and change some of it.
-    group = {"group": f"local {name}", "task": [{"task": name, **override}]}
+    (name,) = resolve([name], manager)
+    made = localise([name], {name: folder}, manager).manager
     with quiet(), one_line(name):
-        return manager.load([group])["tasks"][name]
+        return made.load([name])["tasks"][name]
 
 
-def _override(name: str, folder: Path, manager: Manager) -> dict[str, Any]:
-    """What changes in a task's settings: where its data come from, and the splits that the files lack."""
-    config = _config(name, manager)
-    found = _split_files(folder)
-    scored = config.get("test_split") or config.get("validation_split")
-    if scored not in found:
-        have = ", ".join(sorted(found)) or "no such files"
-        raise BenchmarkError(
-            f"--local {name}={folder}: the task is scored on {scored!r}, wanted {folder}/{scored}.jsonl "
-            f"(or .json, .parquet), found {have}"
-        )
-    used = (config.get(split) for split in ("training_split", "validation_split", "test_split", "fewshot_split"))
-    missing = {split for split in used if split and split not in found}
+def _tasks_of(name: str, run: Mapping[str, Settings], manager: Manager, names: Sequence[str]) -> dict[str, Settings]:
+    """What a NAME of `--local` stands for among the tasks to run."""
+    data_sets = {str(settings["dataset_path"]) for settings in run.values() if settings.get("dataset_path")}
+    if name in manager.task_index:
+        own = members([name], manager)
+    elif name in data_sets:
+        own = {task: settings for task, settings in run.items() if settings.get("dataset_path") == name}
+    else:
+        raise unknown_name("task or data set", name, {*manager.task_index, *data_sets})
+    found = {task: run[task] for task in own if task in run}
+    if not found:
+        raise BenchmarkError(f"--local {name}=...: {name} is not among the tasks to run ({', '.join(names)})")
+    return found
+
+
+def _files_of(name: str, tasks: Mapping[str, Settings], folder: Path) -> dict[str, dict[str, list[Path]]]:
+    """The split files of each task that has some."""
+    if not folder.is_dir():
+        raise BenchmarkError(f"--local {name}={folder}: wanted a folder of split files (test.jsonl, ...), found none")
+    for task, settings in tasks.items():
+        if not scored_split(settings):
+            kind = "Python code" if "class" in settings else "a task without splits"
+            raise BenchmarkError(f"--local {name}: wanted a task that reads a data set, but {task} is {kind}")
+    # Files that lie bare are one task's, or of tasks that share one data set.
+    shared = len({(settings.get("dataset_path"), settings.get("dataset_name")) for settings in tasks.values()}) == 1
+    found = {task: _task_files(task, settings, folder, bare=shared) for task, settings in tasks.items()}
+    there = {task: files for task, files in found.items() if files}
+    if not there:
+        task, settings = next(iter(tasks.items()))
+        raise BenchmarkError(_nothing_found(name, task, settings, folder, alone=len(tasks) == 1))
+    return there
+
+
+def _nothing_found(name: str, task: str, settings: Settings, folder: Path, *, alone: bool) -> str:
+    have = ", ".join(sorted(split_files(folder))) or "no such files"
+    others = ", ".join(suffix for suffix in SUFFIXES if suffix != ".jsonl")
+    place = folder if alone else folder / str(settings.get("dataset_name") or task)
+    who = "the task is" if alone else f"of its tasks {task} is"
+    return (
+        f"--local {name}={folder}: {who} scored on {scored_split(settings)!r}, wanted "
+        f"{place}/{scored_split(settings)}.jsonl (or {others}), found {have}"
+    )
+
+
+def _task_files(task: str, settings: Settings, folder: Path, *, bare: bool) -> dict[str, list[Path]]:
+    config = str(settings.get("dataset_name") or "default")
+    places = [folder / task, folder / config, folder / "data" / config]
+    for place in [*places, *([folder / "data", folder] if bare else [])]:
+        files = split_files(place) if place.is_dir() else {}
+        if scored_split(settings) in files:
+            return files
+    return {}
+
+
+def _entry(entry: Any, settings: Settings, files: Mapping[str, list[Path]]) -> Any:
+    """The task's entry in lm-eval's index with other data: what its file says, the functions in it found later."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    scored = str(scored_split(settings))
+    missing = {str(settings[key]) for key in _SPLITS if settings.get(key)} - files.keys()
 
     def datasets_of_splits(**_: Any) -> dict[str, Any]:
-        made = {split: _read_split(path) for split, path in found.items()}
+        made = {split: read_split(paths) for split, paths in files.items() if split in _wanted(settings)}
         # lm-eval looks into every split it knows of, even with 0 shots; examples wanted from an empty one are missed.
         return made | {split: made[scored].select([]) for split in missing}
 
-    return {"custom_dataset": datasets_of_splits, "dataset_kwargs": None}
+    with quiet(), one_line(entry.name):
+        own = load_yaml(entry.yaml_path) if entry.yaml_path else dict(entry.cfg)
+    return replace(entry, yaml_path=None, cfg={**own, "custom_dataset": datasets_of_splits, "dataset_kwargs": None})
 
 
-def _config(name: str, manager: Manager) -> dict[str, Any]:
-    (name,) = resolve([name], manager)
-    entry = manager.task_index.get(name)
-    if entry is None or entry.kind.name != "TASK":
-        kind = "a task file" if entry is None else entry.kind.name.lower().replace("py_task", "Python code")
-        raise BenchmarkError(f"--local {name}: wanted one task that reads a data set, but it is {kind}")
-    config: dict[str, Any] = entry.cfg
-    return config
-
-
-def _split_files(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise BenchmarkError(f"wanted a folder of split files (test.jsonl, ...) at {folder}, found none")
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in _SUFFIXES}
-
-
-def _read_split(path: Path) -> Any:
-    """A split in memory: reading it through `load_dataset` would leave a copy in the user's cache."""
-    from datasets import Dataset
-
-    if path.suffix == ".parquet":
-        return _read_parquet(path)
-    docs = list(_read_json(path))
-    if not docs:
-        raise BenchmarkError(f"{path} is empty")
-    return Dataset.from_list(docs)
-
-
-def _read_parquet(path: Path) -> Any:
-    import pyarrow
-    import pyarrow.parquet
-    from datasets import Dataset
-    from datasets.table import InMemoryTable
-
-    try:
-        return Dataset(InMemoryTable(pyarrow.parquet.read_table(path)))
-    except pyarrow.ArrowInvalid as error:
-        raise BenchmarkError(f"{path} is not parquet: {error}") from None
-
-
-def _read_json(path: Path) -> Iterator[Doc]:
-    text = path.read_text("utf-8-sig")
-    if text.lstrip().startswith("["):
-        yield from _parse(text, path, 1)
-        return
-    # Split on "\n" only: JSON strings may hold other characters that splitlines() takes for line ends.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield _parse(line, path, number)
-
-
-def _parse(text: str, path: Path, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = error.lineno + first_line - 1
-        raise BenchmarkError(f"{path} is not JSON: {error.msg} at line {line}, column {error.colno}") from None
-    except RecursionError:
-        raise BenchmarkError(f"{path}: wanted documents, found brackets nested too deep at line {first_line}") from None
+def _wanted(settings: Settings) -> Iterable[str]:
+    return {str(settings[key]) for key in _SPLITS if settings.get(key)}

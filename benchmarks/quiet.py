@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-_LOGGERS = ("lm_eval", "datasets", "huggingface_hub")
+_LOGGERS = ("lm_eval", "datasets", "huggingface_hub", "transformers")
 
 
 def _no_bar(iterable: Iterable[object], **_: object) -> Iterable[object]:

@@ -1,19 +1,24 @@
 """Run lm-eval tasks on any lm-eval model: scores as lm-eval reports them, and every item."""
 
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from inspect import isfunction
 from statistics import fmean
 from typing import Any, Literal
 
 from benchmarks.catalog import Manager
+from benchmarks.empty_choices import refuse_empty_choices
 from benchmarks.errors import BenchmarkError
 from benchmarks.generative import generative
-from benchmarks.items import ItemResult, item_results, metric_name
+from benchmarks.items import ItemResult, aggregations, item_results, metric_name
+from benchmarks.lm_eval_result import whole_result, with_standard_errors
 from benchmarks.loading import Loaded, Task, TaskSpec, load_specs
 from benchmarks.quiet import quiet
+from benchmarks.templates import compiled_once
 
 __all__ = ["BenchmarkError", "BenchmarkResult", "ItemResult", "TaskScore", "run_tasks"]
 
@@ -36,6 +41,8 @@ class TaskScore:
         n_items: Items scored.
         n_truncated: Of these, prompts cut to fit the model; None when the model does not tell.
         chance: Accuracy of guessing, the mean of 1 / number of choices; None where nothing is chosen.
+        aggregations: How each metric is made of the items where it is not their mean (`matthews_corrcoef`, ...; see
+            `benchmarks.corpus`, which has most of them); items keep what that takes in `ItemResult.parts`.
     """
 
     name: str
@@ -48,6 +55,7 @@ class TaskScore:
     n_items: int
     n_truncated: int | None
     chance: float | None
+    aggregations: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,7 @@ class BenchmarkResult:
         n_truncated: Prompts cut to fit the model; None when the model does not tell.
         limit: Items of each task at most, or None.
         lm_eval_version: Of the package that made the prompts and metrics.
+        fixed_shots: Tasks that keep their 0 examples though others were asked for.
     """
 
     tasks: dict[str, TaskScore]
@@ -69,6 +78,7 @@ class BenchmarkResult:
     n_truncated: int | None
     limit: int | None
     lm_eval_version: str
+    fixed_shots: tuple[str, ...] = ()
 
 
 def run_tasks(
@@ -80,13 +90,16 @@ def run_tasks(
     seed: int | None = None,
     how: Literal["loglikelihood", "generate"] = "loglikelihood",
     chat: bool = False,
+    talks: bool = False,
     on_item: Callable[[ItemResult], None] | None = None,
     manager: Manager | None = None,
+    on_result: Callable[[dict[str, Any]], None] | None = None,
 ) -> BenchmarkResult:
     """Run tasks.
 
     Args:
-        lm: An `lm_eval.api.model.LM`. If it has `was_truncated(context)`, truncation is reported.
+        lm: An `lm_eval.api.model.LM`, or a function that makes one, called when the tasks are there: what is wrong
+            with them is found before a model is loaded. If it has `was_truncated(context)`, truncation is reported.
         tasks: See `TaskSpec`.
         shots: Examples in the prompt; each task's own number when not given. A task that fixes 0 keeps it.
         limit: The first so many items of each task.
@@ -94,30 +107,39 @@ def run_tasks(
         how: `generate` has the model write which choice it takes, in every multiple-choice task (see
             `benchmarks.generative`); other tasks are as ever.
         chat: Put prompts into the model's chat template, examples as turns of their own.
+        talks: The model answers in a conversation whatever `chat` says, so that it needs room to think.
         on_item: Called with every item, once all are answered.
         manager: See `benchmarks.catalog.task_manager`; built when tasks are given by name.
+        on_result: Called with the whole result as lm-eval's `simple_evaluate` gives it, samples included; only then
+            standard errors are computed.
 
     Raises:
         BenchmarkError: If a task is unknown or cannot be loaded, or settings do not fit it.
     """
+    started = time.time()
     _check(shots, limit)
     seeds = _USUAL_SEEDS if seed is None else (seed,) * 4
-    with quiet(), _seeded(seeds):
+    with quiet(), compiled_once(), _seeded(seeds):
         loaded = load_specs(tasks, manager)
-        for task in loaded["tasks"].values():
-            _prepare(task, shots, seeds[3])
+        fixed = [name for name, task in loaded["tasks"].items() if not _prepare(task, shots, seeds[3])]
         if how == "generate":
-            loaded = generative(loaded)
+            loaded = generative(loaded, chat=chat or talks)
+        for task in loaded["tasks"].values():
+            refuse_empty_choices(task, chat=chat, limit=limit)
+        lm = lm() if isfunction(lm) else lm
         evaluated = _evaluate(lm, loaded, limit, chat=chat)
         was_truncated = getattr(lm, "was_truncated", None)
         items = {
             name: list(item_results(loaded["tasks"][name], samples, was_truncated))
             for name, samples in evaluated["samples"].items()
         }
+        if on_result:
+            scored = with_standard_errors(evaluated, loaded)
+            on_result(whole_result(scored, lm, limit=limit, seeds=seeds, started=started))
     for item in (item for own in items.values() for item in own):
         if on_item:
             on_item(item)
-    return _result(evaluated, loaded, items, limit)
+    return replace(_result(evaluated, loaded, items, limit), fixed_shots=tuple(fixed))
 
 
 def _check(shots: int | None, limit: int | None) -> None:
@@ -145,11 +167,11 @@ def _seeded(seeds: tuple[int, int, int, int]) -> Iterator[None]:
         torch.set_rng_state(before[2])
 
 
-def _prepare(task: Task, shots: int | None, seed: int) -> None:
-    """Set number and seed of the examples, as lm-eval's `simple_evaluate` does."""
+def _prepare(task: Task, shots: int | None, seed: int) -> bool:
+    """Set number and seed of the examples, as lm-eval's `simple_evaluate` does; whether the number is as asked."""
     fixed = task.get_config("num_fewshot")
-    if shots is not None and fixed != 0:
-        task.set_config("num_fewshot", shots)
+    if fixed != 0 and (shots is not None or fixed is None):
+        task.set_config("num_fewshot", shots or 0)
     task.set_fewshot_seed(seed)
     wanted = task.get_config("num_fewshot")
     sampler = getattr(task, "sampler", None)
@@ -158,6 +180,7 @@ def _prepare(task: Task, shots: int | None, seed: int) -> None:
             f"task {task.task_name}: {wanted} shots wanted, its examples are only {len(sampler.df)}; "
             f"take --shots {len(sampler.df)} or add examples"
         )
+    return shots is None or fixed != 0 or shots == 0
 
 
 def _evaluate(lm: Any, loaded: Loaded, limit: int | None, *, chat: bool) -> dict[str, Any]:
@@ -191,7 +214,10 @@ def _result(
     }
     everything = [item for own in items.values() for item in own]
     return BenchmarkResult(
-        tasks={name: _score(name, evaluated, own) for name, own in items.items()},
+        tasks={
+            name: replace(_score(name, evaluated, own), aggregations=aggregations(loaded["tasks"][name], own))
+            for name, own in items.items()
+        },
         groups={name: _score(name, evaluated, own) for name, own in of_group.items()},
         n_items=len(everything),
         n_truncated=_n_truncated(everything),

@@ -1,6 +1,7 @@
 """lm-eval tasks to outcomes: every checkpoint once, going on where a killed run was."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.checkpoints import Target
 from harness.language_models import how_of, language_model
-from harness.records import JSON, AnsweredRequest, Evaluation, Outcome, now
+from harness.records import JSON, AnsweredRequest, CorpusValue, Evaluation, Outcome, now
 from harness.store import Run, record_key
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class BenchmarkSettings(BaseModel):
         device: Where; not part of what is recorded under.
         memory: GiB that computing may take beside the weights; by the machine when None; not part either.
         batch_size: Prompts answered side by side; not part either.
+        concurrency: Calls to an endpoint at once; not part either.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,10 +50,11 @@ class BenchmarkSettings(BaseModel):
     device: str = "auto"
     memory: float | None = Field(None, gt=0)
     batch_size: int = Field(64, ge=1)
+    concurrency: int = Field(8, ge=1)
 
     def deciding(self) -> dict[str, JSON]:
         """The settings that change an outcome."""
-        return self.model_dump(exclude={"device", "memory", "batch_size"})
+        return self.model_dump(exclude={"device", "memory", "batch_size", "concurrency"})
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Suite:
         digest: Hash of which tasks on which data, so that nothing else is paired with it. 8 hex digits.
         manager: lm-eval's index of tasks, where specs are names in it.
         choices: Whether any of the tasks is multiple choice, so that `how` makes a difference.
+        shots: Examples where the settings leave it open; each task's own number when None.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Suite:
     digest: str
     manager: Any = None
     choices: bool = True
+    shots: int | None = None
 
     @property
     def label(self) -> str:
@@ -80,6 +85,10 @@ class Suite:
     def asked(self, how: How) -> "Suite":
         """The suite under the name its outcomes have: choices that were written are another metric."""
         return replace(self, name=f"{self.name}_generated") if self.choices and how == "generate" else self
+
+    def listed(self, settings: BenchmarkSettings) -> BenchmarkSettings:
+        """The settings under which outcomes are kept: without choices, how they are taken makes no difference."""
+        return settings if self.choices else settings.model_copy(update={"how": "loglikelihood"})
 
 
 def digest_of(names: Sequence[str], folder: Path | None = None) -> str:
@@ -99,24 +108,54 @@ def run_benchmark(
     *,
     fresh: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    on_result: Callable[[dict[str, JSON]], None] | None = None,
+    first: Callable[[str], None] = lambda prompt: None,
+    remark: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Run a suite on one checkpoint, keep every outcome, and list the evaluation in the run.
+
+    Args:
+        run: Where it is recorded.
+        target: The checkpoint.
+        suite: What to run.
+        settings: How.
+        fresh: Ignore what is recorded.
+        progress: Called with (answered, all) requests.
+        on_result: Called with lm-eval's own result. It is not recorded: a finished evaluation is gone through again
+            on the answers that are.
+        first: Called with the first prompt that is not answered yet, before anything is computed.
+        remark: Called with what the user should know of how the checkpoint is asked.
 
     Raises:
         HarnessError: If the checkpoint cannot take it, or the run cannot be written.
         BenchmarkError: If a task is unknown or its data cannot be had.
         FinetuneError: If the checkpoint cannot be loaded.
+        JudgeError: If an endpoint is not there.
     """
     record = run.known(target.record)
-    settings = settings.model_copy(update={"how": how_of(target, settings)})
-    suite = suite.asked(settings.how or "loglikelihood")
-    done = _recorded(run, record.slug, suite, settings)
-    if done and not fresh:
+    shots = suite.shots if settings.shots is None else settings.shots
+    settings = settings.model_copy(update={"shots": shots})
+    done = _recorded(run, record.slug, target, suite, settings)
+    if done and not fresh and on_result is None:
         listed = done.model_copy(update={"created": now()})  # what was asked for last is what is shown
         run.add(record, listed)
         return listed
+    settings = settings.model_copy(update={"how": how_of(target, settings, remark)})
+    suite = suite.asked(settings.how or "loglikelihood")
     results: list[ItemResult] = []
-    result = _run(run, target, record.slug, suite, settings, results.append, fresh=fresh, progress=progress)
+    result = _run(
+        run,
+        target,
+        record.slug,
+        suite,
+        settings,
+        results.append,
+        fresh=fresh,
+        progress=progress,
+        on_result=on_result,
+        first=first,
+    )
+    settings = suite.listed(settings)
     outcomes = [_outcome(result, target.record.fingerprint, settings) for result in results]
     file = run.records(Outcome, "outcomes", suite.name, record.slug)
     with file.writing() as writer:
@@ -130,18 +169,23 @@ def run_benchmark(
         dataset=suite.label,
         settings=settings.deciding(),
         records={f"{o.task}/{o.item_id}": [o.key] for o in outcomes},
-        notes=_notes(result, outcomes),
+        notes=_notes(result, outcomes, settings),
+        corpus=_corpus(result),
     )
     run.add(record, evaluation)
     return evaluation
 
 
-def _recorded(run: Run, slug: str, suite: Suite, settings: BenchmarkSettings) -> Evaluation | None:
-    """The same evaluation, if it was finished before."""
-    for evaluation in run.read().evaluations:
-        same = (evaluation.stage, evaluation.checkpoint, evaluation.dataset) == ("benchmark", slug, suite.label)
-        if same and evaluation.settings == settings.deciding():
-            return evaluation
+def _recorded(run: Run, slug: str, target: Target, suite: Suite, settings: BenchmarkSettings) -> Evaluation | None:
+    """The same evaluation, if it was finished before; an endpoint's of either way, where the settings leave it open."""
+    either: tuple[How, ...] = ("loglikelihood", "generate") if target.folder is None else ("loglikelihood",)
+    for how in (settings.how,) if settings.how else either:
+        label = suite.asked(how).label
+        wanted = suite.listed(settings.model_copy(update={"how": how})).deciding()
+        for evaluation in run.read().evaluations:
+            same = (evaluation.stage, evaluation.checkpoint, evaluation.dataset) == ("benchmark", slug, label)
+            if same and evaluation.settings == wanted:
+                return evaluation
     return None
 
 
@@ -155,6 +199,8 @@ def _run(
     *,
     fresh: bool,
     progress: Callable[[int, int], None] | None,
+    on_result: Callable[[dict[str, JSON]], None] | None,
+    first: Callable[[str], None],
 ) -> "BenchmarkResult":
     """Run the tasks, recording every answered request."""
     from benchmarks.resuming import Hooks
@@ -167,31 +213,52 @@ def _run(
             recall=answered.get,
             record=lambda key, value: writer.append(AnsweredRequest(key=key, value=value), sync=False),
             progress=progress or (lambda done, total: None),
+            first=first,
         )
         return run_tasks(
-            language_model(target, settings, hooks),
+            lambda: language_model(target, settings, hooks),
             suite.specs,
             shots=settings.shots,
             limit=settings.limit,
             seed=settings.seed,
             how=settings.how or "loglikelihood",
             chat=settings.chat,
+            talks=target.folder is None,
             on_item=keep,
             manager=suite.manager,
+            on_result=on_result,
         )
 
 
-def _notes(result: "BenchmarkResult", outcomes: Sequence[Outcome]) -> list[str]:
-    """Prompts that were cut, and metrics that exist only over many items: no table of items can show these."""
+def _notes(result: "BenchmarkResult", outcomes: Sequence[Outcome], settings: BenchmarkSettings) -> list[str]:
+    """Prompts that were cut, and settings that a task does not take."""
     cut = [f"{result.n_truncated} of {len(outcomes)} prompts cut on the left to the context"]
-    of_items = {metric for outcome in outcomes for metric in outcome.metrics}
-    whole = [
-        f"{task.name}: {metric} {value:.4g} over all items, with no value for one"
+    fixed = ", ".join(result.fixed_shots[:3]) + (", ..." if len(result.fixed_shots) > 3 else "")
+    kept = [f"{fixed}: 0 shots, as the task fixes, not {settings.shots}"]
+    return (cut if result.n_truncated else []) + (kept if result.fixed_shots else []) + _unread(outcomes)
+
+
+def _unread(outcomes: Sequence[Outcome]) -> list[str]:
+    """How many choices that were to be written could not be read."""
+    unread = [outcome.metrics["unparsed"] for outcome in outcomes if "unparsed" in outcome.metrics]
+    if not unread:
+        return []
+    share = f"{100 * sum(unread) / len(unread):.1f} %"
+    return [f"{sum(unread):.0f} of {len(unread)} replies ({share}) name no choice, which counts as wrong"]
+
+
+def _corpus(result: "BenchmarkResult") -> list[CorpusValue]:
+    return [
+        CorpusValue(
+            task=task.name,
+            metric=metric,
+            aggregation=aggregation,
+            value=value if math.isfinite(value := task.metrics.get(metric, math.nan)) else None,
+            higher_is_better=task.higher_is_better.get(metric, True),
+        )
         for task in result.tasks.values()
-        for metric, value in task.metrics.items()
-        if metric not in of_items
+        for metric, aggregation in task.aggregations.items()
     ]
-    return (cut if result.n_truncated else []) + whole
 
 
 def _outcome(result: "ItemResult", fingerprint: str, settings: BenchmarkSettings) -> Outcome:
@@ -203,17 +270,19 @@ def _outcome(result: "ItemResult", fingerprint: str, settings: BenchmarkSettings
             item=result.item_id,
             prompt=result.prompt_hash,
             expected=expected,
-            **settings.model_dump(exclude={"device", "limit", "memory", "batch_size"}),
+            **settings.model_dump(exclude={"device", "limit", "memory", "batch_size", "concurrency"}),
         ),
         item_id=result.item_id,
         checkpoint=fingerprint,
         task=result.task,
         subject=result.subject,
-        prediction=result.prediction if result.response is None else result.response,
+        prediction=result.prediction,
+        response=result.response,
         expected=expected if isinstance(expected, str) or expected is None else " | ".join(expected),
         choices=result.choices,
         loglikelihoods=result.loglikelihoods,
         metrics=result.metrics,
         higher_is_better=result.higher_is_better,
         truncated=result.truncated,
+        parts=result.parts,
     )

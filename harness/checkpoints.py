@@ -9,21 +9,30 @@ from typing import TYPE_CHECKING, Literal
 
 from finetune.presets import PRESETS
 from harness.errors import HarnessError, unknown_name
+from harness.expansion import holds_model, steps_in, where_checkpoints_are
 from harness.records import CheckpointRecord
+from harness.trainer_state import Progress, our_training_curve, read_progress
 
 if TYPE_CHECKING:
     import torch
 
     from finetune.adapter import Fetch
     from finetune.checkpoint import Checkpoint, Training
+    from harness.foreign_folders import Foreign
 
 Scheme = Literal["path", "hf", "openai", "ollama"]
+Kind = Literal["native", "transformers", "endpoint"]
 
 SHORT_NAMES = {name: f"openai-community/{name}" for name in PRESETS}
 DEFAULT_ADDRESS = {"openai": "https://api.openai.com/v1", "ollama": "http://localhost:11434"}
+# What is downloaded beside the weights: settings, whatever a tokenizer may be made of, and adapters.
+_SETTINGS = (
+    *("config.json", "generation_config.json", "adapter_config.json", "adapter_model.*", "chat_template.jinja"),
+    *("tokenizer*.json", "*.model", "tekken.json", "vocab.json", "vocab.txt", "merges.txt"),
+    *("special_tokens_map.json", "added_tokens.json"),
+)
 _ALIAS = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
 _SCHEME = re.compile(r"(hf|openai|ollama):(.*)", re.DOTALL)
-_STEP_FOLDER = re.compile(r"(?:epoch|checkpoint|step)-?(\d+)")
 
 
 @dataclass(frozen=True)
@@ -118,12 +127,26 @@ class Target:
         record: What the run keeps of it.
         folder: Where its files are; None for an endpoint.
         training: How it came to be, for a native checkpoint.
+        foreign: What transformers has to run, where our own transformer does not.
     """
 
     reference: Reference
     record: CheckpointRecord
     folder: Path | None = None
     training: "Training | None" = None
+    foreign: "Foreign | None" = None
+
+    @property
+    def kind(self) -> Kind:
+        """Who runs it: our own transformer, transformers, or a server."""
+        if self.folder is None:
+            return "endpoint"
+        return "transformers" if self.foreign else "native"
+
+    @property
+    def remark(self) -> str | None:
+        """What a reader should know of who runs it, if anything."""
+        return f"{self.record.name} runs through transformers: {self.foreign.reason}" if self.foreign else None
 
     @property
     def is_adapter(self) -> bool:
@@ -138,6 +161,8 @@ class Target:
         from finetune.checkpoint import tokenizer_folder
 
         assert self.folder is not None, "endpoints keep their tokenizers to themselves"
+        if self.foreign:
+            return self.foreign.tokenizer
         return tokenizer_folder(self.folder, fetch=_fetch_for(self.folder))
 
     @property
@@ -146,6 +171,8 @@ class Target:
         from finetune.adapter import find_base, read_adapter
 
         assert self.folder is not None, "endpoints keep their models to themselves"
+        if self.foreign:
+            return self.foreign.folder
         return find_base(read_adapter(self.folder), _fetch_for(self.folder)) if self.is_adapter else self.folder
 
     def load(self, *, device: str, dtype: str, fold: bool = False) -> "Checkpoint":
@@ -189,48 +216,63 @@ def resolve(references: Iterable[str]) -> list[Target]:
 
 
 def _expanded(reference: Reference) -> Iterator[Reference]:
+    """A folder that holds a model is that model, as everybody else reads it; any other is its checkpoints."""
     folder = Path(reference.target)
-    if reference.scheme != "path" or not folder.is_dir() or _holds_model(folder):
+    if reference.scheme != "path" or not folder.is_dir() or holds_model(folder):
         yield reference
         return
-    children = sorted((c for c in folder.iterdir() if _is_step(c)), key=_step)
+    children = [step for step in steps_in(where_checkpoints_are(folder)) if holds_model(step)]
     if not children:
         yield reference
     for child in children:
-        alias = f"{reference.alias}-{child.name}" if reference.alias else None
-        yield Reference(str(child), "path", str(child), alias=alias)
+        yield child_reference(reference, child, child.name)
 
 
-def _holds_model(folder: Path) -> bool:
-    """Whether it is a model's folder or an adapter's."""
-    return any((folder / name).exists() for name in ("config.json", "adapter_config.json"))
+def child_reference(parent: Reference, folder: Path, name: str) -> Reference:
+    """A checkpoint in the folder that a reference names, under the folder's alias if it has one."""
+    alias = f"{parent.alias}-{name}" if parent.alias else None if folder.name == name else name
+    return Reference(str(folder), "path", str(folder), alias=alias)
 
 
-def _is_step(folder: Path) -> bool:
-    return bool(_STEP_FOLDER.fullmatch(folder.name)) and _holds_model(folder)
-
-
-def _step(folder: Path) -> int:
-    match = _STEP_FOLDER.fullmatch(folder.name)
-    return int(match[1]) if match else 0
+def hidden_checkpoints(targets: Iterable[Target]) -> Iterator[str]:
+    """A remark for each folder that was taken as the model in it, though it holds checkpoints too."""
+    for target in targets:
+        steps = steps_in(target.folder) if target.folder is not None and target.folder.is_dir() else []
+        if whole := [step.name for step in steps if holds_model(step)]:
+            yield (
+                f"{target.reference.text}: taken as the model in it, without {', '.join(whole[:3])}"
+                f"{' and others' if len(whole) > 3 else ''} (`ift-eval run {target.reference.text}` takes them all)"
+            )
 
 
 def _local(reference: Reference) -> Target:
     from finetune.checkpoint import base_fingerprint, fingerprint, read_training
+    from harness.foreign_folders import look
 
     folder = find_folder(reference)
-    training = read_training(folder)
-    print_ = fingerprint(folder, fetch=_fetch_for(folder))
+    training, fetch = read_training(folder), _fetch_for(folder)
+    foreign = look(folder, fetch)
+    print_ = foreign.fingerprint if foreign else fingerprint(folder, fetch=fetch)
+    progress = _progress(reference, folder, training)
     record = CheckpointRecord(
         name=reference.name,
         slug=slug_of(reference.name, print_),
         reference=reference.text,
         fingerprint=print_,
-        step=training.step if training else None,
-        base_fingerprint=base_fingerprint(folder, fetch=_fetch_for(folder)),
-        validation_curve=training.validation_curve if training else [],
+        step=progress.step,
+        base_fingerprint=foreign.base_fingerprint if foreign else base_fingerprint(folder, fetch=fetch),
+        validation_curve=progress.validation,
+        training_curve=progress.training,
+        remembers=training is not None,
     )
-    return Target(reference, record, folder, training)
+    return Target(reference, record, folder, training, foreign)
+
+
+def _progress(reference: Reference, folder: Path, training: "Training | None") -> Progress:
+    """How its training went: by our own record, else by what another trainer left beside it."""
+    if training is not None:
+        return Progress(training.step, our_training_curve(folder, training.step), training.validation_curve)
+    return read_progress(folder) if reference.scheme == "path" and folder.is_dir() else Progress()
 
 
 def find_folder(reference: Reference) -> Path:
@@ -248,7 +290,7 @@ def find_folder(reference: Reference) -> Path:
         raise HarnessError(f"wanted a checkpoint folder or the book's {SUFFIX}, {folder} is a file")
     if not folder.is_dir():
         raise _no_such_folder(reference)
-    if not _holds_model(folder):
+    if not holds_model(folder):
         raise HarnessError(f"{folder} holds no config.json and no epoch-N or checkpoint-N folders: no checkpoint")
     return folder
 
@@ -286,10 +328,13 @@ def _download(reference: Reference) -> Path:
         RepositoryNotFoundError,
     )
 
-    wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*.json"]
-    wanted += ["chat_template.jinja", "generation_config.json", "adapter_config.json", "adapter_model.*"]
     try:
-        return Path(snapshot_download(reference.target, revision=reference.revision, allow_patterns=wanted))
+        wanted = [*_SETTINGS, "model*.safetensors", "model.safetensors.index.json"]
+        folder = Path(snapshot_download(reference.target, revision=reference.revision, allow_patterns=wanted))
+        if not any(folder.glob("*.safetensors")) and not any(folder.glob("adapter_model.*")):
+            pickles = [*_SETTINGS, "pytorch_model*.bin", "pytorch_model.bin.index.json"]
+            snapshot_download(reference.target, revision=reference.revision, allow_patterns=pickles)
+        return folder
     except RepositoryNotFoundError:
         raise HarnessError(f"the hub has no model {reference.target!r}, or it is not open to you") from None
     except HFValidationError:

@@ -3,21 +3,24 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
 from typer.exceptions import Abort, TyperException
 
 from harness import options
+from harness.answer_flags import with_answer_flags
 from harness.bench_command import bench, tasks
 from harness.data_command import data
 from harness.errors import HarnessError
 from harness.finetune_command import finetune
 from harness.mistakes import in_words
 from harness.mmlu_command import mmlu
+from harness.respond import AnswerSettings
+from harness.run_command import run as run_folders
 from harness.screen import Screen
-from harness.showing import DONE, json_of, report_of, show
+from harness.showing import DONE, json_of, report_of, say_hidden, show
 
 WITH_FAILURES, WRONG_USE, INTERRUPTED = 1, 2, 130
 
@@ -73,22 +76,13 @@ app.command()(data)
 
 
 @app.command()
+@with_answer_flags
 def respond(
     checkpoints: options.Checkpoints,
+    answers: AnswerSettings,
     data: Annotated[Path | None, typer.Option(help="Test entries; default: the test split remembered.")] = None,
     run_folder: options.RunFolder = options.DEFAULT_RUN,
     limit: options.Limit = None,
-    style: options.Style = None,
-    system: options.System = None,
-    max_new_tokens: options.MaxNewTokens = 256,
-    temperature: options.Temperature = 0.0,
-    top_k: options.TopK = None,
-    top_p: options.TopP = 1.0,
-    samples: options.Samples = 1,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "float32",
-    batch_size: options.BatchSize = 32,
     fresh: options.Fresh = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -100,10 +94,10 @@ def respond(
     from harness.store import Run
 
     screen, kept = Screen(json=json, quiet=quiet), Run(run_folder)
-    settings = _answer_settings(locals())
     targets = resolve(checkpoints)
+    say_hidden(targets, screen)
     asked = data_sets(kept, targets, data, limit=limit, validation=False)
-    answered = collect(kept, targets, asked, settings, screen, fresh=fresh)
+    answered = collect(kept, targets, asked, answers, screen, fresh=fresh)
     failures = [missing_answers(kept, one) for one in answered]
     for one, missing in zip(answered, failures, strict=True):
         path = kept.folder / "responses" / one.data.label / f"{one.checkpoint.slug}.jsonl"
@@ -116,14 +110,10 @@ def respond(
     return WITH_FAILURES if any(failures) else DONE
 
 
-def _answer_settings(flags: dict[str, Any]) -> Any:
-    from harness.respond import AnswerSettings
-
-    return AnswerSettings(**{name: flags[name] for name in AnswerSettings.model_fields})
-
-
 @app.command()
+@with_answer_flags
 def judge(
+    answers: AnswerSettings,
     checkpoints: Annotated[list[str] | None, typer.Argument(metavar="[CKPT...]", help="As for respond.")] = None,
     judge_: Annotated[
         str, typer.Option("--judge", help="reference, openai:MODEL@URL, ollama:MODEL or scripted:FILE.")
@@ -133,21 +123,9 @@ def judge(
         list[Path] | None, typer.Option(help="Answers made elsewhere: model_response, or output with generator.")
     ] = None,
     validation: Annotated[bool, typer.Option(help="Judge the validation split too, to pick on it.")] = True,
-    concurrency: Annotated[int, typer.Option(min=1, help="Calls to the judge at once.")] = 8,
     retry_unscored: Annotated[bool, typer.Option("--retry-unscored", help="Judge again what has no score.")] = False,
     run_folder: options.RunFolder = options.DEFAULT_RUN,
     limit: options.Limit = None,
-    style: options.Style = None,
-    system: options.System = None,
-    max_new_tokens: options.MaxNewTokens = 256,
-    temperature: options.Temperature = 0.0,
-    top_k: options.TopK = None,
-    top_p: options.TopP = 1.0,
-    samples: options.Samples = 1,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "float32",
-    batch_size: options.BatchSize = 32,
     fresh: options.Fresh = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -165,17 +143,17 @@ def judge(
     screen, kept = Screen(json=json, quiet=quiet), Run(run_folder)
     if not checkpoints and not responses:
         raise HarnessError("wanted checkpoints to judge, or --responses FILE; found neither")
-    settings = _answer_settings(locals())
-    name, chosen = named_judge(judge_, concurrency=concurrency)
+    name, chosen = named_judge(judge_, concurrency=answers.concurrency)
     answered = []
     for path in responses or []:
         entries = read_data_set(data, limit=limit) if data else None
         answered.append(take_answers(kept, read_answers(path, data=entries, limit=limit)))
     if checkpoints:
         targets = resolve(checkpoints)
+        say_hidden(targets, screen)
         asked = data_sets(kept, targets, data, limit=limit, validation=validation)
         refuse_unusable(judge_)  # before time is spent on answers
-        answered += collect(kept, targets, asked, settings, screen, fresh=fresh)
+        answered += collect(kept, targets, asked, answers, screen, fresh=fresh)
     if len(tested := {one.data.label for one in answered if one.evaluation.role == "test"}) > 1:
         screen.warn(
             f"these are answers to {len(tested)} different sets of items, of which one is shown; "
@@ -191,6 +169,7 @@ def judge(
 app.command()(mmlu)
 app.command()(bench)
 app.command()(tasks)
+app.command("run")(run_folders)
 
 
 @app.command()

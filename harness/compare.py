@@ -3,22 +3,19 @@
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-import numpy as np
-
+from harness.agreement import agreements
 from harness.errors import HarnessError, unknown_name
 from harness.findings import Losses, Pick, Report, Row, Table
+from harness.groups import breakdown
 from harness.naming import as_recorded, choose_checkpoints, display_names
-from harness.records import CheckpointRecord, Comparison, Summary
-from harness.scores import Family, Scores
+from harness.records import CheckpointRecord
+from harness.scores import Family
 from harness.select import families
-from harness.stats.intervals import Floats, constant_interval, t_interval, wilson_interval
-from harness.stats.multiplicity import holm
-from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
+from harness.side_by_side import FEW, LEVEL, adjusted, comparison_of, summarise
 from harness.store import Run, RunFile
+from harness.trajectory import trajectory
 
-LEVEL = 0.05
 TURNED = 1.005  # a loss that ends so much above its lowest has risen; less is noise between two steps
-FEW = 2  # fewer shared items than this say nothing about a difference
 
 
 def compare(
@@ -46,7 +43,7 @@ def compare(
         HarnessError: If nothing is recorded, a name is unknown, or evaluations do not fit together.
     """
     recorded = run.read()
-    versus = _baseline(recorded, baseline) if baseline and recorded.checkpoints else None
+    versus = baseline_in(recorded, baseline) if baseline and recorded.checkpoints else None
     names_wanted = [name for text in wanted for name in as_recorded(recorded, text)]
     if versus and wanted:
         names_wanted.append(versus.slug)
@@ -63,13 +60,16 @@ def compare(
     if judged:
         validation = next((f for f in shown if f.name == judged.name and f.role == "validation"), None)
         report.pick = _pick(judged, validation, names, base)
-        trained = [s for s in judged.scores if s.checkpoint.step is not None]  # of others nobody knows
+        trained = [s for s in judged.scores if s.checkpoint.remembers]  # of others nobody knows
         report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in trained}
         report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in judged.scores if s.evaluation.notes}
         report.looks, counted = _count_look(run, recorded, judged.dataset)
         if not counted:
             report.notes[str(run.folder)] = ["cannot be written, so this look at the test set is not counted"]
     report.losses = _losses(checkpoints, names)
+    report.breakdowns = [made for family in shown if (made := breakdown(family, names, base))]
+    report.agreements = agreements(run, shown, names)
+    report.trajectory = trajectory(checkpoints, tables, names, base)
     return report
 
 
@@ -80,7 +80,7 @@ def _usual_baseline(checkpoints: Sequence[CheckpointRecord]) -> CheckpointRecord
     return (called or list(checkpoints))[0]
 
 
-def _baseline(recorded: RunFile, wanted: str) -> CheckpointRecord:
+def baseline_in(recorded: RunFile, wanted: str) -> CheckpointRecord:
     """The checkpoint to compare with.
 
     Raises:
@@ -117,8 +117,8 @@ def _table(family: Family, names: Mapping[str, str], base: CheckpointRecord) -> 
     rows = [Row(summary=summarise(scores, family, names[scores.checkpoint.slug])) for scores in family.scores]
     baseline = next((s for s in family.scores if s.checkpoint.slug == base.slug), family.scores[0])
     others = [(row, s) for row, s in zip(rows, family.scores, strict=True) if s is not baseline]
-    made = [_comparison(scores, baseline, family, names) for _, scores in others]
-    for (row, _), comparison in zip(others, _adjusted(made, family), strict=True):
+    made = [comparison_of(scores, baseline, family, names) for _, scores in others]
+    for (row, _), comparison in zip(others, adjusted(made, family), strict=True):
         row.comparison = comparison
     chances = [r.summary for r in rows if r.summary.chance is not None and r.summary.low is not None]
     at_chance = all(s.low <= s.chance <= s.high for s in chances) if chances else None  # type: ignore[operator]
@@ -131,94 +131,14 @@ def _table(family: Family, names: Mapping[str, str], base: CheckpointRecord) -> 
         baseline=names[baseline.checkpoint.slug],
         rows=rows,
         at_chance=at_chance,
+        others=_others(family, names),
     )
 
 
-def summarise(scores: Scores, family: Family, name: str) -> Summary:
-    """Mean and 95 % interval: Wilson's where every item is right or wrong, else Student's t.
-
-    Where all scores are the same, the rule of three stands in for t.
-    """
-    values = np.array(list(scores.values.values()))
-    summary = Summary(
-        checkpoint=name,
-        metric=family.metric,
-        estimate=None,
-        n_scored=len(values),
-        n_unscored=dict(scores.unscored),
-        higher_is_better=family.higher_is_better,
-        chance=scores.chance,
-    )
-    if not len(values):
-        return summary
-    if family.binary:
-        share = wilson_interval(int((values > 0).sum()), len(values))
-        ends = [100 * share.estimate, 100 * share.low, 100 * share.high]
-    elif family.scale and (values == values[0]).all():
-        alike = constant_interval(float(values[0]), len(values), family.scale)
-        ends = [alike.estimate, alike.low, alike.high]
-    else:
-        mean = t_interval(values)
-        lowest, highest = family.scale or (-math.inf, math.inf)
-        ends = [mean.estimate, max(mean.low, lowest), min(mean.high, highest)]
-    return summary.model_copy(
-        update={"estimate": ends[0], "low": ends[1], "high": ends[2], "bounds": _bounds(values, scores, family)}
-    )
-
-
-def _bounds(values: Floats, scores: Scores, family: Family) -> tuple[float, float] | None:
-    """The mean, had every unscored item been worst, or best."""
-    missing = sum(scores.unscored.values())
-    if not missing or family.scale is None:
-        return None
-    total, n = float(values.sum()), len(values) + missing
-    return (total + missing * family.scale[0]) / n, (total + missing * family.scale[1]) / n
-
-
-def _comparison(scores: Scores, baseline: Scores, family: Family, names: Mapping[str, str]) -> Comparison | None:
-    """On the items both have; None when there are too few."""
-    shared = [item for item in scores.values if item in baseline.values]
-    if len(shared) < FEW:
-        return None
-    d = np.array([scores.values[i] - baseline.values[i] for i in shared])
-    better, worse = (int((d > 0).sum()), int((d < 0).sum()))
-    if not family.higher_is_better:
-        better, worse = worse, better
-    mean = t_interval(d)
-    return Comparison(
-        checkpoint=names[scores.checkpoint.slug],
-        baseline=names[baseline.checkpoint.slug],
-        metric=family.metric,
-        n=len(shared),
-        difference=mean.estimate,
-        low=mean.low,
-        high=mean.high,
-        p=(p := mcnemar_p(better, worse) if family.binary else sign_flip_p(d)),
-        p_adjusted=p,
-        better=better,
-        worse=worse,
-        same=len(d) - better - worse,
-        detectable=detectable_difference(d),
-        verdict="",
-    )
-
-
-def _adjusted(comparisons: Sequence[Comparison | None], family: Family) -> list[Comparison | None]:
-    """With p adjusted over those shown, and the verdict that follows."""
-    there = [c for c in comparisons if c is not None]
-    adjusted = iter(holm([c.p for c in there]))
-    return [None if c is None else _judged(c, next(adjusted), family.higher_is_better) for c in comparisons]
-
-
-def _judged(comparison: Comparison, p_adjusted: float, higher_is_better: bool) -> Comparison:
-    """With the verdict in words."""
-    if comparison.same == comparison.n:
-        words = "identical"
-    elif p_adjusted >= LEVEL:
-        words = "can't tell"
-    else:
-        words = "better" if (comparison.difference > 0) == higher_is_better else "worse"
-    return comparison.model_copy(update={"p_adjusted": p_adjusted, "verdict": words})
+def _others(family: Family, names: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The family's other metrics, each by checkpoint."""
+    metrics = dict.fromkeys(metric for s in family.scores for metric in s.others)
+    return {m: {names[s.checkpoint.slug]: s.others[m] for s in family.scores if m in s.others} for m in metrics}
 
 
 def _pick(judged: Family, validation: Family | None, names: Mapping[str, str], base: CheckpointRecord) -> Pick | None:
@@ -237,18 +157,18 @@ def _pick(judged: Family, validation: Family | None, names: Mapping[str, str], b
     by_slug = {s.checkpoint.slug: s for s in judged.scores}
     picked = by_slug[best.checkpoint.slug]
     others = [s for s in judged.scores if s is not picked]
-    against = [_comparison(other, picked, judged, names) for other in others]
+    against = [comparison_of(other, picked, judged, names) for other in others]
     undecided = [
         names[other.checkpoint.slug]
-        for other, c in zip(others, _adjusted(against, judged), strict=True)
+        for other, c in zip(others, adjusted(against, judged), strict=True)
         if c is None or c.p_adjusted >= LEVEL
     ]
     baseline = by_slug.get(base.slug)
     against_base = None
     if baseline is not None and baseline is not picked:
-        versus = [_comparison(s, baseline, judged, names) for s in judged.scores if s is not baseline]
+        versus = [comparison_of(s, baseline, judged, names) for s in judged.scores if s is not baseline]
         against_base = next(
-            (c for c in _adjusted(versus, judged) if c and c.checkpoint == names[picked.checkpoint.slug]), None
+            (c for c in adjusted(versus, judged) if c and c.checkpoint == names[picked.checkpoint.slug]), None
         )
     return Pick(
         name=names[picked.checkpoint.slug],

@@ -21,6 +21,11 @@ def chat_messages(entry: Entry) -> "list[Message]":
     return [{"role": turn.role, "content": turn.content} for turn in entry.asked]
 
 
+def readable(messages: "Sequence[Message]") -> str:
+    """Messages for people: each behind its role, a line between."""
+    return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
+
+
 def ask_endpoint(
     target: Target, todo: "Sequence[Asked]", settings: "AnswerSettings", keep: Callable[..., None]
 ) -> None:
@@ -39,7 +44,7 @@ async def _ask_all(
 ) -> bool:
     from judges.clients import CallConnectionError, CallError
 
-    client = _client(target.reference)
+    client = client_for(target.reference, settings.concurrency)
 
     async def ask(one: "Asked") -> "Reply | CallError":
         try:
@@ -68,14 +73,15 @@ async def _ask_all(
         await client.close()
 
 
-def _client(reference: Reference) -> "Client":
+def client_for(reference: Reference, concurrency: int) -> "Client":
+    """What talks to an endpoint, within one event loop."""
     from judges.address import ollama_address, openai_address
     from judges.ollama_client import OllamaClient
     from judges.openai_client import OpenAIClient
 
     if reference.scheme == "ollama":
-        return OllamaClient(reference.target, ollama_address(reference.address))
-    return OpenAIClient(reference.target, openai_address(reference.address))
+        return OllamaClient(reference.target, ollama_address(reference.address), concurrency=concurrency)
+    return OpenAIClient(reference.target, openai_address(reference.address), concurrency=concurrency)
 
 
 def _answered(reply: "Reply") -> dict[str, JSON]:

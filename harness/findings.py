@@ -1,5 +1,7 @@
 """What a comparison found, ready to be shown: tables, the pick, losses, leakage."""
 
+from typing import Literal
+
 from pydantic import BaseModel
 
 from harness.records import Comparison, Role, Summary
@@ -24,6 +26,7 @@ class Table(BaseModel):
         baseline: Name of the checkpoint that the rows are compared with.
         rows: In training order.
         at_chance: Whether no checkpoint can be told from guessing; None where chance is unknown.
+        others: The benchmark's other metrics over all items, by metric and name of the checkpoint.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Table(BaseModel):
     baseline: str
     rows: list[Row]
     at_chance: bool | None = None
+    others: dict[str, dict[str, float]] = {}
 
 
 class Pick(BaseModel):
@@ -66,6 +70,109 @@ class Losses(BaseModel):
     steps: int
 
 
+class Course(BaseModel):
+    """One number over the steps of a training.
+
+    Attributes:
+        name: "judge", the benchmark, or which loss.
+        kind: What it comes from.
+        values: At each of the trajectory's checkpoints; None where unknown.
+        higher_is_better: Direction.
+    """
+
+    name: str
+    kind: Literal["judge", "benchmark", "loss"]
+    values: list[float | None]
+    higher_is_better: bool
+
+    @property
+    def best(self) -> int | None:
+        """Place of the best value, of equals the first."""
+        known = [(n, value) for n, value in enumerate(self.values) if value is not None]
+        sign = 1 if self.higher_is_better else -1
+        return max(known, key=lambda at: sign * at[1])[0] if known else None
+
+
+class Trajectory(BaseModel):
+    """One training over its steps.
+
+    Attributes:
+        names: Its checkpoints in step order, the base first where it is shown.
+        steps: Of each; the base's is 0.
+        base: Name of the base; None where it is not shown.
+        courses: What is known at these steps.
+        forgotten: For each benchmark on which checkpoints are certainly worse than the base, the last of them.
+        kept: Benchmarks on which none is.
+    """
+
+    names: list[str]
+    steps: list[int]
+    base: str | None
+    courses: list[Course]
+    forgotten: list[Comparison]
+    kept: list[str]
+
+
+class Part(BaseModel):
+    """Some of a benchmark's items: all of them, a group's or a subject's; or the mean of its subjects.
+
+    Attributes:
+        name: Of the group or subject; "all"; "mean of subjects".
+        kind: Which of these; "drawn" is the mean with the subjects taken as a sample of more.
+        rows: One for each checkpoint; p adjusted over the parts of a kind (Benjamini-Hochberg).
+    """
+
+    name: str
+    kind: Literal["all", "mean", "drawn", "group", "subject"]
+    rows: list[Row]
+
+
+class Breakdown(BaseModel):
+    """A benchmark of many subjects by its parts.
+
+    Attributes:
+        name: The benchmark.
+        dataset: Label of its data.
+        baseline: Name of the checkpoint that the rows are compared with.
+        parts: All items, the mean of the subjects, the groups, the subjects.
+        unlike_published: Why these numbers cannot be set beside published ones; nothing where they can.
+    """
+
+    name: str
+    dataset: str
+    baseline: str
+    parts: list[Part]
+    unlike_published: list[str] = []
+
+    def of_kind(self, *kinds: str) -> list[Part]:
+        """The parts of some kinds."""
+        return [part for part in self.parts if part.kind in kinds]
+
+
+class Agreement(BaseModel):
+    """One checkpoint's choices by log-likelihood and as it wrote them, on the same items.
+
+    Attributes:
+        name: The benchmark.
+        checkpoint: Name.
+        n: Items answered both ways.
+        same: Of these, items with the same choice.
+        low: Lower end of the share's 95 % interval, in percent.
+        high: Upper end.
+        by_likelihood: Accuracy of the one, in percent.
+        written: Accuracy of the other.
+    """
+
+    name: str
+    checkpoint: str
+    n: int
+    same: int
+    low: float
+    high: float
+    by_likelihood: float
+    written: float
+
+
 class Report(BaseModel):
     """Everything the picture shows.
 
@@ -75,10 +182,14 @@ class Report(BaseModel):
         tables: Judge first, then benchmarks.
         pick: None when nothing was judged, or there is only one checkpoint.
         losses: None when no checkpoint knows its validation loss.
+        trajectory: None when fewer than three checkpoints of one training are shown.
         leaked: Items of the test set that checkpoints were trained on, by name; only of those that remember it.
         looks: How often the test set's numbers have been shown, this time included.
         notes: What the reader should know of the answers, by name.
         left_out: Older evaluations that are not shown.
+        breakdowns: Benchmarks of many subjects by their parts.
+        agreements: Of choices by log-likelihood and choices written, where both are shown.
+        skipped: Checkpoints and benchmarks that could not be evaluated, and why.
     """
 
     run: str
@@ -86,10 +197,14 @@ class Report(BaseModel):
     tables: list[Table]
     pick: Pick | None = None
     losses: Losses | None = None
+    trajectory: Trajectory | None = None
     leaked: dict[str, int] = {}
     looks: int = 0
     notes: dict[str, list[str]] = {}
     left_out: list[str] = []
+    breakdowns: list[Breakdown] = []
+    agreements: list[Agreement] = []
+    skipped: dict[str, str] = {}
 
     @property
     def headline(self) -> Table | None:

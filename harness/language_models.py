@@ -1,8 +1,9 @@
 """A checkpoint as the lm-eval model that answers a benchmark."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from harness.checkpoints import Target
+from harness.checkpoints import Target, pick_device
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -10,28 +11,103 @@ if TYPE_CHECKING:
     from harness.benchmark import BenchmarkSettings, How
 
 
-def how_of(target: Target, settings: "BenchmarkSettings") -> "How":
-    """How a target takes multiple choice: as the settings say, else as well as it can."""
-    return settings.how or "loglikelihood"
+def how_of(target: Target, settings: "BenchmarkSettings", remark: Callable[[str], None] = lambda line: None) -> "How":
+    """How a target takes multiple choice: as the settings say, else as well as it can.
+
+    Args:
+        target: The checkpoint; an endpoint is asked once whether it gives log-probabilities.
+        settings: What the user wants.
+        remark: Called with what the user should know of a choice that was made for them.
+
+    Raises:
+        HarnessError: If the settings want log-probabilities of an endpoint that gives none.
+        JudgeError: If an endpoint is not there.
+    """
+    if target.folder is not None or settings.how == "generate":
+        return settings.how or "loglikelihood"
+    lacks = _lacks_scores(target, settings)
+    if lacks is None:
+        return "loglikelihood"
+    if settings.how == "loglikelihood":
+        raise HarnessError(
+            f"{target.reference.text}: choices are compared by their log-probabilities, and {lacks}; "
+            f"take --how generate, or name a folder or hf: checkpoint"
+        )
+    remark(f"{target.record.name}: {lacks}, so it is asked by messages, and writes which choice it takes")
+    return "generate"
+
+
+def _lacks_scores(target: Target, settings: "BenchmarkSettings") -> str | None:
+    from harness.connections import lacks_scores
+
+    if settings.chat:
+        return "with --chat the template stays behind the endpoint, where no choice can be put after it"
+    return lacks_scores(target.reference)
 
 
 def language_model(target: Target, settings: "BenchmarkSettings", hooks: "Hooks") -> Any:
-    """What runs a target's benchmarks.
+    """What runs a target's benchmarks; the settings say how, see `how_of`.
 
     Raises:
-        HarnessError: If the target is an endpoint.
         FinetuneError: If the checkpoint cannot be loaded.
     """
     if target.folder is None:
-        raise HarnessError(
-            f"{target.reference.text}: benchmarks compare log-likelihoods, which an endpoint does not give; "
-            f"name a folder or hf: checkpoint"
-        )
+        return _endpoint(target, settings, hooks)
+    if target.kind == "transformers":
+        return _foreign(target, settings, hooks)
     return _native(target, settings, hooks)
+
+
+def _endpoint(target: Target, settings: "BenchmarkSettings", hooks: "Hooks") -> Any:
+    """An endpoint that scores is given texts, as a native checkpoint is; any other one is given messages."""
+    from benchmarks.endpoint_lm import EndpointLM
+    from harness.connections import connected, pool_of
+
+    writes = settings.how == "generate"
+    return EndpointLM(
+        target.record.name,
+        lambda: connected(target.reference, settings.concurrency),
+        pool_of(settings.concurrency),
+        put="chat" if settings.chat else "message" if writes else "text",
+        lacks="it is asked by messages (it gives none, or --how generate)" if writes else None,
+        hooks=hooks,
+        seed=settings.seed or 0,
+    )
+
+
+def _foreign(target: Target, settings: "BenchmarkSettings", hooks: "Hooks") -> Any:
+    import torch
+
+    from benchmarks.transformers_lm import TransformersLM
+    from harness.foreign_models import load_foreign
+
+    assert target.foreign is not None, "its kind says so"
+    loaded = load_foreign(target.foreign, device=pick_device(settings.device), dtype=getattr(torch, settings.dtype))
+    return TransformersLM(
+        loaded.model,
+        loaded.tokenizer,
+        max_length=loaded.length,
+        hooks=hooks,
+        memory=settings.memory,
+        batch_size=settings.batch_size,
+        pads=loaded.pads,
+        seed=settings.seed or 0,
+    )
 
 
 def _native(target: Target, settings: "BenchmarkSettings", hooks: "Hooks") -> Any:
     from benchmarks.native_lm import NativeLM
+    from finetune.budget import budget_for
+    from harness.respond import AnswerSettings, style_of
 
+    style = style_of(target, AnswerSettings()) if settings.chat else None
     checkpoint = target.load(device=settings.device, dtype=settings.dtype)
-    return NativeLM(checkpoint.model, checkpoint.tokenizer, hooks=hooks, seed=settings.seed or 0)
+    return NativeLM(
+        checkpoint.model,
+        checkpoint.tokenizer,
+        style=style,
+        hooks=hooks,
+        budget=budget_for(checkpoint.model, settings.memory),
+        batch_size=settings.batch_size,
+        seed=settings.seed or 0,
+    )

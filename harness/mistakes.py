@@ -42,4 +42,6 @@ def _usage(error: TyperException) -> str:
 def _wrong_value(flag: str, error: ValidationError) -> str:
     problem = error.errors()[0]
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    if flag == "--limit" and re.fullmatch(r"0*\.\d+", str(problem["input"])):  # lm-eval takes a share of the items
+        message = "wanted how many items, not which share of them"
     return f"{flag} {problem['input']}: {message[:1].lower()}{message[1:]}"

@@ -1,29 +1,49 @@
 """`ift-eval mmlu`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from benchmarks.presets import MMLU_SHOTS
 from harness import options
+from harness.errors import HarnessError
 from harness.screen import Screen
 from harness.showing import run_suites
+
+Both = Literal["loglikelihood", "generate", "both"]
 
 
 def mmlu(
     checkpoints: options.Checkpoints,
     shots: Annotated[int, typer.Option(min=0, help="Examples in the prompt.")] = MMLU_SHOTS,
-    subjects: Annotated[str | None, typer.Option(help="Comma-separated; all when not given.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with dev/ and test/ CSV files; else the hub.")] = None,
+    subjects: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated, or groups: stem, humanities, social_sciences, other; default: all."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder: the original CSV files, the hub's layout, or a hub cache; default: the hub."),
+    ] = None,
+    how: Annotated[
+        Both | None,
+        typer.Option(help="Compare log-likelihoods, have the choice written, or both; default: what CKPT can."),
+    ] = None,
+    chat: options.Chat = False,
     run_folder: options.RunFolder = options.DEFAULT_RUN,
     limit: options.Limit = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
+    memory: options.Memory = None,
+    batch_size: options.BatchSize = 64,
+    concurrency: options.Concurrency = 8,
     fresh: options.Fresh = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     full: options.Full = False,
+    lm_eval_json: Annotated[
+        Path | None, typer.Option(metavar="FILE.json|DIR", help="Also write what lm_eval --output_path would.")
+    ] = None,
     config: options.Config = None,
 ) -> int:
     """Run MMLU, five-shot, with lm-eval's prompt."""
@@ -31,8 +51,32 @@ def mmlu(
     from harness.checkpoints import resolve
     from harness.suites import mmlu_suite
 
+    if how == "both" and lm_eval_json:
+        raise HarnessError("--how both makes two results and --lm-eval-json holds one; run them one after the other")
     chosen = [s.strip() for s in subjects.split(",") if s.strip()] if subjects is not None else None
     suite = mmlu_suite(chosen, data)
-    settings = BenchmarkSettings(shots=shots, limit=limit, dtype=dtype, device=device)
-    screen = Screen(json=json, quiet=quiet)
-    return run_suites(run_folder, resolve(checkpoints), [suite], settings, screen, fresh=fresh, full=full)
+    first, *more = [
+        BenchmarkSettings(
+            shots=shots,
+            limit=limit,
+            how=each,
+            chat=chat,
+            dtype=dtype,
+            device=device,
+            memory=memory,
+            batch_size=batch_size,
+            concurrency=concurrency,
+        )
+        for each in (("loglikelihood", "generate") if how == "both" else (how,))
+    ]
+    return run_suites(
+        run_folder,
+        resolve(checkpoints),
+        [suite],
+        first,
+        Screen(json=json, quiet=quiet),
+        fresh=fresh,
+        full=full,
+        lm_eval_json=lm_eval_json,
+        more=more,
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from harness.checkpoints import parse_reference, resolve
 from harness.errors import unknown_name
+from harness.expansion import flaw, steps_in
 from harness.records import CheckpointRecord
 from harness.store import RunFile
 
@@ -54,7 +55,8 @@ def as_recorded(recorded: RunFile, text: str) -> list[str]:
     if reference.scheme != "path" or not Path(reference.target).is_dir():
         return [text]
     there = {c.fingerprint for c in known}
-    return [t.record.fingerprint for t in resolve([text]) if t.record.fingerprint in there] or [text]
+    steps = [str(step) for step in steps_in(Path(reference.target)) if flaw(step) is None]
+    return [t.record.fingerprint for t in resolve([text, *steps]) if t.record.fingerprint in there] or [text]
 
 
 def _in_training_order(checkpoints: list[CheckpointRecord]) -> list[CheckpointRecord]:

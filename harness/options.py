@@ -111,7 +111,12 @@ TopP = Annotated[float, typer.Option(help="Sample among the likeliest tokens of 
 Samples = Annotated[int, typer.Option(min=1, help="Answers to each item.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", callback=known_device)]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.", callback=known_dtype)]
+Chat = Annotated[bool, typer.Option("--chat", help="Put prompts into the checkpoint's chat template.")]
+Memory = Annotated[
+    float | None, typer.Option(min=0.01, metavar="GIB", help="Memory for computing beside the weights; default: all.")
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Prompts answered side by side.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Calls to an endpoint at once, be it a checkpoint or the judge.")]
 
 
 def _show_version(wanted: bool) -> None:

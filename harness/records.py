@@ -126,24 +126,29 @@ class Outcome(Record):
     Attributes:
         task: Name of the task.
         subject: What it is clustered by (for MMLU the subject).
-        prediction: What the checkpoint chose or wrote.
+        prediction: What the checkpoint chose, or the answer read from what it wrote; None where none was.
+        response: What it wrote, where it wrote something.
         expected: The right answer.
         choices: What there was to choose from.
         loglikelihoods: Of the choices, in nats, where the task compares them.
         metrics: Values by name.
         higher_is_better: For each metric.
         truncated: Whether the prompt lost its beginning.
+        parts: Of metrics that are no mean over items (MCC, F1, perplexity): what they are made of, such as
+            [gold, predicted]; `benchmarks.corpus` makes the number over any of the items.
     """
 
     task: str
     subject: str
     prediction: str | None = None
+    response: str | None = None
     expected: str | None = None
     choices: list[str] | None = None
     loglikelihoods: list[float] | None = None
     metrics: dict[str, float]
     higher_is_better: dict[str, bool] = {}
     truncated: bool | None = None
+    parts: dict[str, JSON] = {}
 
 
 class CheckpointRecord(BaseModel):
@@ -155,9 +160,11 @@ class CheckpointRecord(BaseModel):
         reference: As the user wrote it.
         fingerprint: Hash of what decides its answers.
         visible: Whether the weights were seen; an endpoint's are not.
-        step: Optimizer steps, for a native checkpoint.
+        step: Optimizer steps, where its trainer left that.
         base_fingerprint: Of the model it was trained from.
         validation_curve: (step, loss in nats a token) from the base up to here.
+        training_curve: The same of the entries trained on, thinned.
+        remembers: Whether it remembers which entries it was trained on.
     """
 
     name: str
@@ -168,6 +175,26 @@ class CheckpointRecord(BaseModel):
     step: int | None = None
     base_fingerprint: str | None = None
     validation_curve: list[tuple[int, float]] = []
+    training_curve: list[tuple[int, float]] = []
+    remembers: bool = False
+
+
+class CorpusValue(BaseModel):
+    """A number that exists only over all items of a task.
+
+    Attributes:
+        task: Of which task.
+        metric: Name, as in `Outcome.parts`.
+        aggregation: How it is made of the items' parts: a name that `benchmarks.corpus` knows, else the task's own.
+        value: Over all items.
+        higher_is_better: Direction.
+    """
+
+    task: str
+    metric: str
+    aggregation: str
+    value: float | None
+    higher_is_better: bool = True
 
 
 class Evaluation(BaseModel):
@@ -183,6 +210,7 @@ class Evaluation(BaseModel):
         records: Keys of the records of each item; several when an item was sampled several times.
         leaked: Items that the checkpoint was trained on: the same question, under whatever id.
         notes: What the reader should know.
+        corpus: Of a benchmark: metrics over all items that are no mean of theirs.
         created: When, UTC.
     """
 
@@ -195,6 +223,7 @@ class Evaluation(BaseModel):
     records: dict[str, list[str]] = {}
     leaked: list[str] = []
     notes: list[str] = []
+    corpus: list[CorpusValue] = []
     created: str = Field(default_factory=now)
 
     @property

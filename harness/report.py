@@ -10,9 +10,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.findings import Losses, Pick, Report, Row, Table
+from harness.groups_report import agreements_lines, breakdown_parts
 from harness.records import Comparison, Summary
+from harness.trajectory_picture import trajectory_parts
 
 WIDTH = 80  # characters that a terminal has at least
+OTHERS = 4  # lines for other metrics below a table
 
 
 def picture(report: Report, *, full: bool = False, after: Sequence[RenderableType] = ()) -> Group:
@@ -28,7 +31,12 @@ def picture(report: Report, *, full: bool = False, after: Sequence[RenderableTyp
         if table.role == "test":
             parts += [*([""] if parts else []), table_of(table, report), *_under(table)]
             parts += ["", details_of(table)] if full else []
-    if report.losses:
+            for shown in report.breakdowns:
+                parts += breakdown_parts(shown, full=full) if shown.dataset == table.dataset else []
+    parts += _lines(agreements_lines(report.agreements))
+    if report.trajectory:
+        parts += ["", *trajectory_parts(report.trajectory, report.losses)]
+    elif report.losses:
         parts += ["", *_lines(losses_lines(report.losses))]
     parts += [*_lines(_closing(report))]
     parts += after
@@ -74,7 +82,7 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
 
 def table_of(table: Table, report: Report) -> RichTable:
     """One metric of all checkpoints, in seven columns."""
-    name = "judge" if table.kind == "judge" else table.name
+    name = "judge" if table.kind == "judge" else table.name.replace("_generated", " generated")
     titles = ["", f"{name}  95 %", "scored", f"vs {table.baseline}", "p adj", "+/-/=", "verdict"]
     pick = report.pick.name if report.pick and table.kind == "judge" else None
     picked = [number for number, row in enumerate(table.rows) if row.summary.checkpoint == pick]
@@ -164,6 +172,15 @@ def _under(table: Table) -> Iterator[Text]:
             for reason, n in row.summary.n_unscored.items():
                 why[reason] = why.get(reason, 0) + n
         yield Text(f" {unscored} of {total} unscored ({', '.join(f'{n} {r}' for r, n in why.items())}){at_most}")
+    yield from _others(table)
+
+
+def _others(table: Table) -> Iterator[Text]:
+    """The benchmark's other metrics, a line for each, checkpoints side by side."""
+    for metric, values in list(table.others.items())[:OTHERS]:
+        yield Text(f" {metric}: " + " · ".join(f"{name} {value:.4g}" for name, value in values.items()))
+    if len(table.others) > OTHERS:
+        yield Text(f" {len(table.others) - OTHERS} other metrics: --json has them")
 
 
 def _moves(s: Summary) -> float:
@@ -196,6 +213,8 @@ def _closing(report: Report) -> Iterator[str]:
     yield _leakage(report, table)
     for name, notes in report.notes.items():
         yield f"{name}: {'; '.join(notes)}"
+    for name, why in report.skipped.items():
+        yield f"left out: {name}: {why}"
     if report.left_out:
         yield f"not shown: {', '.join(report.left_out)} (--dataset and --judge choose)"
 

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from finetune.instructions import DataSet, Entry, write_entries
 from finetune.styles import CHAT, Style, style_named, text_of
 from harness.checkpoints import Target
-from harness.endpoints import ask_endpoint, chat_messages
+from harness.endpoints import ask_endpoint, chat_messages, readable
 from harness.errors import HarnessError
+from harness.foreign_answers import ask_transformers
 from harness.native_answers import ask_native
+from harness.reasoning import apart
 from harness.records import JSON, Evaluation, Response, Role
 from harness.store import Run, Writer, record_key
 from harness.system_message import check_place, has_system, with_system
@@ -40,6 +42,7 @@ class AnswerSettings(BaseModel):
         dtype: In which the model computes.
         device: Where; not part of what is recorded under.
         batch_size: Prompts answered side by side; not part of what is recorded under.
+        concurrency: Calls to an endpoint at once; not part of what is recorded under.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,10 +58,11 @@ class AnswerSettings(BaseModel):
     dtype: str = "float32"
     device: str = "auto"
     batch_size: int = Field(32, ge=1)
+    concurrency: int = Field(8, ge=1)
 
     def deciding(self) -> dict[str, JSON]:
         """The settings that change an answer, whichever the checkpoint."""
-        kept = self.model_dump(exclude={"style", "samples", "device", "batch_size"})
+        kept = self.model_dump(exclude={"style", "samples", "device", "batch_size", "concurrency"})
         return kept if self.temperature else kept | {"seed": 0, "top_k": None, "top_p": 1.0}
 
 
@@ -88,7 +92,7 @@ def style_of(target: Target, settings: AnswerSettings) -> Style | None:
             )
         return None
     name = settings.style or _own_style(target.tokenizer_folder, target) or "alpaca"
-    style = style_named(name, _tokenizer(target.tokenizer_folder) if name == CHAT else None)
+    style = style_named(name, _tokenizer(target) if name == CHAT else None)
     if settings.system:
         check_place(style, settings.system, target.record.name)
     return style
@@ -103,11 +107,15 @@ def _own_style(folder: Path, target: Target) -> str | None:
     return CHAT if read_tokenizer_config(folder).chat_template else None
 
 
-def _tokenizer(folder: Path) -> "Tokenizer | None":
+def _tokenizer(target: Target) -> "Tokenizer | None":
     """A checkpoint's tokenizer without its model; None when it has no file of its own, and so no chat template."""
     from finetune.tokenizer import Tokenizer
 
-    path = folder / "tokenizer.json"
+    if target.kind == "transformers":
+        from harness.foreign_tokenizer import as_ours, load_tokenizer
+
+        return as_ours(load_tokenizer(target.tokenizer_folder), target.tokenizer_folder)
+    path = target.tokenizer_folder / "tokenizer.json"
     return Tokenizer.from_file(path) if path.exists() else None
 
 
@@ -120,8 +128,11 @@ def respond(
     role: Role = "test",
     fresh: bool = False,
     progress: Progress | None = None,
+    first: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Collect a checkpoint's answers to a data set, and list the evaluation in the run.
+
+    Before the first answer that is not recorded, `first` is called with the prompt as it is sent.
 
     Raises:
         HarnessError: If the run cannot be written or another process writes the same file.
@@ -142,6 +153,8 @@ def respond(
             keeper = _Keeper(writer, target.record.fingerprint, settings, style, progress, len(wanted))
             keeper.done = len(wanted) - len(todo)
             keeper.attempts = {k: r.attempt + 1 for k, r in recorded.items()}
+            if first:
+                first(todo[0].prompt if style else readable(chat_messages(todo[0].entry)))
             _ask(target, todo, settings, style, keeper)
     responses = file.read()
     evaluation = Evaluation(
@@ -258,7 +271,7 @@ class _Keeper:
                 prompt=asked.prompt,
                 sample=asked.sample,
                 settings=self.settings.deciding() | {"style": self.style.name if self.style else None},
-                **answer,
+                **apart(answer, asked.prompt if self.style else ""),
             )
         )
         self.done += 1
@@ -269,5 +282,7 @@ class _Keeper:
 def _ask(target: Target, todo: Sequence[Asked], settings: AnswerSettings, style: Style | None, keeper: _Keeper) -> None:
     if style is None:
         ask_endpoint(target, todo, settings, keeper.keep)
+    elif target.kind == "transformers":
+        ask_transformers(target, todo, settings, style, keeper.keep)
     else:
         ask_native(target, todo, settings, style, keeper.keep)

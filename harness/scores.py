@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from harness.records import CheckpointRecord, Evaluation, Outcome, Role, Verdict
@@ -11,6 +11,9 @@ from harness.store import Run
 
 # Metrics that are no shares of anything, whatever their values happen to be.
 _UNBOUNDED = re.compile(r"perplexity|bits|brier|loglikelihood|likelihood_diff")
+
+# Aggregations over all items that give a share.
+_SHARES = {"f1_score", "agg_inst_level_acc"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Scores:
         values: By item.
         unscored: Items without a value, by reason.
         chance: Mean of 1 / number of choices, where items have choices.
+        others: The benchmark's other metrics, over all items.
     """
 
     checkpoint: CheckpointRecord
@@ -30,6 +34,7 @@ class Scores:
     values: dict[str, float]
     unscored: Counter[str] = field(default_factory=Counter)
     chance: float | None = None
+    others: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,8 +118,11 @@ def benchmark_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[st
         higher = next((o.higher_is_better.get(metric, True) for o in found.values()), True)
         unscored = Counter({"no outcome": len(evaluation.records) - len(found)})
         unscored["no value for one item"] = len(found) - len(values)
-        scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, +unscored, _chance(found.values())))
-    within_one = not _UNBOUNDED.search(metric) and all(0 <= v <= 1 for s in scores for v in s.values.values())
+        others = _other_metrics(evaluation, found.values(), metric)
+        scores.append(
+            Scores(slugs[evaluation.checkpoint], evaluation, values, +unscored, _chance(found.values()), others)
+        )
+    within_one = _are_shares(metric, (v for s in scores for v in s.values.values()))
     if within_one:  # shares are shown in percent, as leaderboards do
         scores = [_times_100(s) for s in scores]
     scale = (0.0, 100.0) if within_one else None
@@ -122,9 +130,32 @@ def benchmark_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[st
 
 
 def _main_metric(outcomes: Iterable[Outcome]) -> str:
-    """Accuracy where there is one, else the first metric the task has."""
-    names = list(next((o.metrics for o in outcomes if o.metrics), {"": 0.0}))
-    return "acc" if "acc" in names else names[0]
+    """What the task is known by; see `benchmarks.task_presets`."""
+    from benchmarks.task_presets import main_metric
+
+    first = next((o for o in outcomes if o.metrics), None)
+    return main_metric(first.task, first.metrics) if first else ""
+
+
+def _other_metrics(evaluation: Evaluation, outcomes: Iterable[Outcome], main: str) -> dict[str, float]:
+    """Metrics beside the main one: those over all items that are no mean, and one task's means; shares in percent."""
+    outcomes = list(outcomes)
+    tasks = {o.task for o in outcomes}
+    prefix = {task: f"{task} " if len(tasks) > 1 else "" for task in tasks}
+    found = {
+        prefix.get(c.task, "") + c.metric: c.value * (100 if c.aggregation in _SHARES else 1)
+        for c in evaluation.corpus
+        if c.value is not None
+    }
+    if len(tasks) == 1:
+        names = dict.fromkeys(name for o in outcomes for name in o.metrics if name != main and name not in found)
+        values = {name: [o.metrics[name] for o in outcomes if name in o.metrics] for name in names}
+        found |= {name: fmean(own) * (100 if _are_shares(name, own) else 1) for name, own in values.items()}
+    return found
+
+
+def _are_shares(metric: str, values: Iterable[float]) -> bool:
+    return not _UNBOUNDED.search(metric) and all(0 <= v <= 1 for v in values)
 
 
 def _chance(outcomes: Iterable[Outcome]) -> float | None:
@@ -135,4 +166,4 @@ def _chance(outcomes: Iterable[Outcome]) -> float | None:
 def _times_100(scores: Scores) -> Scores:
     chance = None if scores.chance is None else 100 * scores.chance
     values = {item: 100 * value for item, value in scores.values.items()}
-    return Scores(scores.checkpoint, scores.evaluation, values, scores.unscored, chance)
+    return replace(scores, values=values, chance=chance)

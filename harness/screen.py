@@ -41,6 +41,7 @@ class Screen:
     quiet: bool = False
     out: Console = field(default_factory=lambda: Console(highlight=False))
     err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    said: set[str] = field(default_factory=set, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """A terminal that lacks a character gets a mark in its place, not a traceback."""
@@ -51,14 +52,17 @@ class Screen:
         """Print a result."""
         (self.err if self.json else self.out).print(what)
 
-    def say(self, line: str) -> None:
-        """Print a remark."""
-        if not self.quiet:
+    def say(self, line: str, *, once: bool = False) -> None:
+        """Print a remark; with `once` only if it has not been made before."""
+        if not self.quiet and not (once and line in self.said):
+            self.said.add(line)
             self.err.print(Text(line), soft_wrap=True)
 
     def warn(self, line: str) -> None:
-        """Print what the user must know, quiet or not."""
-        self.err.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)
+        """Print what the user must know, quiet or not; once, however many checkpoints it holds for."""
+        if line not in self.said:
+            self.said.add(line)
+            self.err.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)
 
     def print_json(self, text: str) -> None:
         """Print the JSON of a result, when it is asked for."""

@@ -38,6 +38,14 @@ def show(report: Report, screen: Screen, *, full: bool) -> None:
     screen.print_json(report.model_dump_json(indent=1))
 
 
+def say_hidden(targets: "Sequence[Target]", screen: Screen) -> None:
+    """Where a folder was taken as the model in it, that it holds checkpoints too."""
+    from harness.checkpoints import hidden_checkpoints
+
+    for line in hidden_checkpoints(targets):
+        screen.say(line)
+
+
 def run_suites(
     run_folder: Path,
     targets: "Sequence[Target]",
@@ -47,12 +55,25 @@ def run_suites(
     *,
     fresh: bool,
     full: bool,
+    lm_eval_json: Path | None = None,
+    more: "Sequence[BenchmarkSettings]" = (),
 ) -> int:
-    """Run benchmarks on checkpoints and show them side by side; the exit code."""
+    """Run benchmarks on checkpoints and show them side by side, and write lm-eval's result; the exit code.
+
+    `more`: other settings, under which all is run as well.
+    """
+    from harness.lm_eval_json import ResultFiles
     from harness.stages import benchmark_all
 
     kept = Run(run_folder)
-    made = benchmark_all(kept, targets, suites, settings, screen, fresh=fresh)
-    report = report_of(kept, {e.checkpoint for e in made}, {s.label for s in suites})
+    files = ResultFiles(lm_eval_json, targets, settings) if lm_eval_json else None
+    say_hidden(targets, screen)
+    on_result = files.take if files else None
+    made = []
+    for each in (settings, *more):
+        made += benchmark_all(kept, targets, suites, each, screen, fresh=fresh, on_result=on_result)
+    for path in files.write(kept) if files else ():
+        screen.say(f"wrote {path}")
+    report = report_of(kept, {e.checkpoint for e in made}, {e.dataset for e in made})
     show(report, screen, full=full)
     return DONE

@@ -1,8 +1,9 @@
 """The stages as commands run them: over several checkpoints and data sets, with what the user sees meanwhile."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from harness.answers import Answers, record_answers
 from harness.benchmark import BenchmarkSettings, Suite, run_benchmark
 from harness.checkpoints import Target
 from harness.errors import HarnessError
-from harness.records import CheckpointRecord, Evaluation, Response, Role
+from harness.first_prompt import shower
+from harness.records import JSON, CheckpointRecord, Evaluation, Response, Role
 from harness.respond import PROMPTS_CUT, AnswerSettings, respond
 from harness.score import judge_responses
 from harness.screen import Screen
@@ -104,16 +106,21 @@ def collect(
     """Have every checkpoint answer every data set; warnings come before any number."""
     for one in asked:
         for line in complaints(one.data.entries):
-            screen.say(f"{one.data.name}: {line}")
+            screen.say(f"{one.data.name}: {line}", once=True)
     answered = []
     for target in targets:
         if not target.record.visible:
             screen.say(
                 f"{target.record.name}: the weights behind an endpoint cannot be seen; --fresh ignores what is recorded"
             )
+        if target.remark:
+            screen.say(target.remark, once=True)
+        first = shower(screen, target.record.name)
         for one in asked:
             with screen.progress(f"{target.record.name} answers {one.data.name}", "answers") as advance:
-                evaluation = respond(run, target, one.data, settings, role=one.role, fresh=fresh, progress=advance)
+                evaluation = respond(
+                    run, target, one.data, settings, role=one.role, fresh=fresh, progress=advance, first=first
+                )
             answered.append(Answered(run.known(target.record), one.data, evaluation))
             _warn(evaluation, target.record.name, one.data, screen)
     return answered
@@ -202,13 +209,36 @@ def benchmark_all(
     screen: Screen,
     *,
     fresh: bool = False,
+    on_result: Callable[[Target, dict[str, JSON]], None] | None = None,
 ) -> list[Evaluation]:
-    """Run every suite on every checkpoint that has not been run on it yet."""
+    """Run every suite on every checkpoint that has not been run on it yet.
+
+    Args:
+        run: Where everything is recorded.
+        targets: The checkpoints.
+        suites: What they take.
+        settings: How.
+        screen: Where progress and warnings are shown.
+        fresh: Ignore what is recorded.
+        on_result: Called with each checkpoint and lm-eval's own result; see `run_benchmark`.
+    """
     made = []
     for target in targets:
+        if target.remark:
+            screen.say(target.remark, once=True)
         for suite in suites:
             with screen.progress(f"{target.record.name} takes {suite.name}", "requests") as advance:
-                evaluation = run_benchmark(run, target, suite, settings, fresh=fresh, progress=advance)
+                evaluation = run_benchmark(
+                    run,
+                    target,
+                    suite,
+                    settings,
+                    fresh=fresh,
+                    progress=advance,
+                    first=shower(screen, target.record.name, "benchmark prompt"),
+                    remark=screen.say,
+                    on_result=partial(on_result, target) if on_result else None,
+                )
             for note in evaluation.notes:
                 screen.warn(f"{target.record.name}, {suite.name}: {note}")
             made.append(evaluation)

@@ -251,9 +251,10 @@ class Run:
 
 def _with_what_was_known(checkpoint: CheckpointRecord, before: CheckpointRecord | None) -> CheckpointRecord:
     """An export of a checkpoint is the same checkpoint, but its folder does not tell how it was trained."""
-    if before is None or checkpoint.step is not None:
+    if before is None:
         return checkpoint
-    return checkpoint.model_copy(update=before.model_dump(include={"step", "base_fingerprint", "validation_curve"}))
+    told = ("step", "base_fingerprint", "validation_curve", "training_curve", "remembers")
+    return checkpoint.model_copy(update={name: getattr(before, name) for name in told if not getattr(checkpoint, name)})
 
 
 def _same(one: Evaluation, other: Evaluation) -> bool:

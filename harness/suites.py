@@ -1,26 +1,56 @@
 """Benchmarks by the names people know, as what `harness.benchmark` runs."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from harness.benchmark import Suite, digest_of
 from harness.errors import HarnessError
+from harness.records import JSON
+
+if TYPE_CHECKING:
+    from benchmarks.catalog import Manager
+    from benchmarks.offline import Localised
 
 
-def mmlu_suite(subjects: Sequence[str] | None, folder: Path | None) -> Suite:
-    """MMLU, or some subjects of it, from the hub or from a folder in the original CSV layout.
+def mmlu_suite(
+    subjects: Sequence[str] | None, folder: Path | None, *, cache: Path | None = None, manager: "Manager" = None
+) -> Suite:
+    """MMLU, or some subjects or groups of it, from the user's files, the hub's cache or the hub.
+
+    Args:
+        subjects: Names of subjects and groups; all when None.
+        folder: Files as `benchmarks.mmlu_files` reads them; the hub's data set when None.
+        cache: Where the hub's files are kept; the user's own place when None. With all questions there, no
+            network is asked.
+        manager: See `benchmarks.catalog.task_manager`; built when it is needed.
 
     Raises:
         BenchmarkError: If a subject is unknown or the folder is not as wanted.
     """
     from benchmarks.catalog import task_manager
-    from benchmarks.presets import mmlu_tasks
+    from benchmarks.hub_cache import cached_mmlu, snapshot_in
+    from benchmarks.mmlu_files import read_subjects, subjects_in
+    from benchmarks.presets import MMLU_GROUPS, MMLU_SUBJECTS, mmlu_subjects, mmlu_tasks, mmlu_tasks_of
 
-    once = None if subjects is None else list(dict.fromkeys(subjects))
-    specs = mmlu_tasks(once, folder)
-    manager = None if folder else task_manager()
-    return Suite("mmlu", specs, digest_of(once or ["all"], folder), manager)
+    if folder is not None:
+        docs = read_subjects(folder, subjects, MMLU_GROUPS)
+        return Suite("mmlu", mmlu_tasks_of(docs), digest_of([*docs, _digest(docs)]))
+    wanted = list(MMLU_SUBJECTS) if subjects is None else mmlu_subjects(subjects)
+    chosen = None if set(wanted) == set(MMLU_SUBJECTS) else wanted
+    digest = digest_of(chosen or ["all"])
+    snapshot = snapshot_in(cache) if cache else cached_mmlu()
+    if snapshot and set(wanted) <= set(subjects_in(snapshot)):
+        return Suite("mmlu", mmlu_tasks_of(read_subjects(snapshot, wanted)), digest)
+    return Suite("mmlu", mmlu_tasks(chosen), digest, manager or task_manager())
+
+
+def _digest(docs: Mapping[str, JSON]) -> str:
+    """Hash of questions, the same in whatever files they came."""
+    return sha256(json.dumps(docs, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def quiz_suite() -> Suite:
@@ -31,30 +61,50 @@ def quiz_suite() -> Suite:
     return Suite("quiz", quiz_tasks(folder), digest_of(["quiz"], folder))
 
 
-def task_suites(names: Sequence[str], local: Sequence[str]) -> list[Suite]:
-    """lm-eval tasks, each a metric of its own; those that `local` lists as NAME=DIR on the user's files.
+def task_suites(names: Sequence[str], local: Sequence[str], manager: Any = None) -> list[Suite]:
+    """lm-eval tasks, groups, tags, globs of them and presets, each task or group named a metric of its own.
+
+    Args:
+        names: What to run; a name given twice, or by a preset and by itself, is run once.
+        local: NAME=DIR for data sets that the user has; see `benchmarks.offline.localise`.
+        manager: lm-eval's index of tasks; built when not given.
 
     Raises:
-        BenchmarkError: If a task is unknown or a folder is not as wanted.
-        HarnessError: If no task is named, or a local folder is for a task that is not run.
+        BenchmarkError: If a task is unknown or cannot be run here, or a folder is not as wanted.
+        HarnessError: If no task is named, or `local` is not NAME=DIR.
     """
     from benchmarks.catalog import resolve, task_manager
-    from benchmarks.offline import local_task
+    from benchmarks.hub import hub_is_there
+    from benchmarks.needs import check_needs
+    from benchmarks.offline import localise
+    from benchmarks.task_presets import preset_tasks
 
     if not names:
         raise HarnessError("wanted a task name or several with commas between, found none; see `ift-eval tasks`")
     folders = dict(_local_folder(text) for text in local)
-    for name in folders:
-        if name not in names:
-            raise HarnessError(f"--local {name}=...: {name} is not among the tasks to run ({', '.join(names)})")
-    manager = task_manager()
-    resolve(names, manager)
-    suites = []
-    for name in names:
-        folder = folders.get(name)
-        specs = [local_task(name, folder, manager)] if folder else [name]
-        suites.append(Suite(name, specs, digest_of([name], folder), manager))
-    return suites
+    manager = manager or task_manager()
+    shots: dict[str, int | None] = {}
+    for task, own in (pair for name in names for pair in preset_tasks(name)):
+        for found in resolve([task], manager):
+            shots[found] = shots.get(found) or own
+    check_needs(shots, manager, hub=hub_is_there())
+    localised = localise(list(shots), _local_presets(folders), manager)
+    return [_suite(task, own, localised) for task, own in shots.items()]
+
+
+def _local_presets(folders: Mapping[str, Path]) -> dict[str, Path]:
+    """A preset's folder is that of its tasks."""
+    from benchmarks.task_presets import preset_tasks
+
+    return {task: folder for name, folder in folders.items() for task, _ in preset_tasks(name)}
+
+
+def _suite(name: str, shots: int | None, localised: "Localised") -> Suite:
+    from benchmarks.members import members
+
+    choices = any(own.get("output_type") == "multiple_choice" for own in members([name], localised.manager).values())
+    label = Path(name).stem if Path(name).suffix in (".yaml", ".yml") else name
+    return Suite(label, [name], localised.digest([name]), localised.manager, choices=choices, shots=shots)
 
 
 def _local_folder(text: str) -> tuple[str, Path]:

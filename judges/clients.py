@@ -107,6 +107,7 @@ class Client(Protocol):
         top_p: float | None = None,
         seed: int | None = None,
         schema: Mapping[str, JSON] | None = None,
+        stop: Sequence[str] = (),
     ) -> Reply:
         """Ask for the next message.
 
@@ -117,6 +118,7 @@ class Client(Protocol):
             top_p: Nucleus sampling; the endpoint's default when None.
             seed: For endpoints that honour one.
             schema: JSON schema of the reply, for endpoints that honour one.
+            stop: The reply ends before the first of these; OpenAI's own API takes at most four.
 
         Raises:
             CallError: There is no reply, after bounded retries.

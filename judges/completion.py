@@ -42,13 +42,18 @@ def _reply(body: Any, choice: Any, message: dict[str, Any], notes: tuple[str, ..
     return Reply(
         text=as_text(message.get("content")),
         reasoning=as_text(message.get("reasoning_content")) or as_text(message.get("reasoning")),
-        finish="refused" if refusal else _FINISHES.get(str(choice.get("finish_reason")), "unknown"),
+        finish="refused" if refusal else finish_of(choice),
         refusal=refusal,
         prompt_tokens=as_count(usage.get("prompt_tokens")),
         output_tokens=as_count(usage.get("completion_tokens")),
         served_model=as_text(body.get("model")),
         notes=notes,
     )
+
+
+def finish_of(choice: dict[str, Any]) -> Finish:
+    """Why a choice ended."""
+    return _FINISHES.get(str(choice.get("finish_reason")), "unknown")
 
 
 def listed_models(text: str) -> dict[str, JSON]:

@@ -77,10 +77,13 @@ class OllamaClient:
         top_p: float | None = None,
         seed: int | None = None,
         schema: Mapping[str, JSON] | None = None,
+        stop: Sequence[str] = (),
     ) -> Reply:
         """Ask for the next message; see `judges.clients.Client.complete`."""
         settings = {"num_predict": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-        options = {name: value for name, value in settings.items() if value is not None}
+        options: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+        if stop:
+            options["stop"] = [*stop]
         options["num_ctx"] = self._context_for(messages, max_tokens)
         body = {
             "model": self.model,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from judges.address import Address, hide_credentials
 from judges.base import JSON, JudgeError, Message
@@ -20,7 +20,7 @@ from judges.clients import (
 )
 from judges.completion import listed_models, read_completion
 from judges.served import not_served, served_name
-from judges.settings import Settings
+from judges.settings import Settings, fitted
 from judges.transport import connect, describe
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ _TOO_LONG = re.compile(
     r"|prompt is too long|too many tokens|input (?:is |length )?(?:too long|exceeds)",
     re.IGNORECASE,
 )
+
+
+T = TypeVar("T")
+Fetch: TypeAlias = "Callable[[Callable[[openai.AsyncOpenAI], Awaitable[_Raw]]], Awaitable[str]]"
 
 
 class _Raw(Protocol):
@@ -78,6 +82,7 @@ class OpenAIClient:
         top_p: float | None = None,
         seed: int | None = None,
         schema: Mapping[str, JSON] | None = None,
+        stop: Sequence[str] = (),
     ) -> Reply:
         """Ask for the next message; see `judges.clients.Client.complete`.
 
@@ -89,32 +94,30 @@ class OpenAIClient:
             "top_p": top_p,
             "seed": seed,
             "schema": schema,
+            "stop": [*stop] or None,
         }
         given = {name: value for name, value in wanted.items() if value is not None}
         self._connected()  # its slow import must not count against the deadline of the first call
-        reply, seconds = await self._calls.make(lambda: self._fitted(list(messages), given))
+
+        async def send(fields: dict[str, Any]) -> Reply:
+            body: dict[str, Any] = {"model": self.model, "messages": list(messages), **fields}
+            text = await self._fetch(lambda sdk: sdk.chat.completions.with_raw_response.create(**body))
+            return read_completion(text, self._settings.notes())
+
+        reply, seconds = await self._calls.make(lambda: fitted(self._settings, given, send))
         return replace(reply, seconds=seconds)
 
-    async def _fitted(self, messages: list[Message], given: dict[str, Any]) -> Reply:
-        """Send, and send again with one setting less for as long as the endpoint refuses settings."""
-        while True:
-            stage = self._settings.stage
-            body: dict[str, Any] = {
-                "model": self.model,
-                "messages": messages,
-                **self._settings.as_sent(given),
-            }
-            try:
-                return await self._send(body)
-            except PromptTooLongError:
-                raise
-            except CallStatusError as error:
-                if not self._settings.adapt(error, given, stage):
-                    raise
+    async def make(self, attempt: "Callable[[Fetch], Awaitable[T]]") -> tuple[T, float]:
+        """Have another of the endpoint's APIs asked, within this client's bounds, deadlines and retries.
 
-    async def _send(self, body: dict[str, Any]) -> Reply:
-        text = await self._fetch(lambda sdk: sdk.chat.completions.with_raw_response.create(**body))
-        return read_completion(text, self._settings.notes())
+        Args:
+            attempt: Is given what turns a call of the official client into the body of a success status.
+
+        Raises:
+            CallError: The last one, after bounded retries.
+        """
+        self._connected()
+        return await self._calls.make(lambda: attempt(self._fetch))
 
     async def check(self) -> list[str]:
         """Ask for the list of models.

@@ -14,10 +14,10 @@ from typing import Literal
 
 from judges.base import Unscored
 from judges.objects import Found, Pairs, find_objects, whole_object
+from judges.thinking import parts_of
 
 Scale = tuple[float, float]
 
-_THINKING_TAG = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _INVISIBLE = " \t\r\n\u200b\u200e\u200f\u2060\ufeff"
 _MARKER = re.compile(
     r"(?:^|(?<=[.!?;)])[ \t])"  # mid-sentence the word may be quoted from the answer
@@ -78,27 +78,9 @@ def read_reply(text: str, scale: Scale) -> Reading:
 
 
 def without_thinking(text: str) -> tuple[str, bool]:
-    """Take thinking blocks out of a reply.
-
-    A block that is closed but never opened began in the prompt (chat templates do that); one that is opened but
-    never closed goes to the end.
-
-    Returns:
-        What is left, and whether the reply ended inside a block.
-    """
-    kept: list[str] = []
-    start, inside = 0, False
-    for tag in _THINKING_TAG.finditer(text):
-        if tag[1]:
-            if not inside:
-                kept.clear()
-            start, inside = tag.end(), False
-        elif not inside:
-            kept.append(text[start : tag.start()])
-            inside = True
-    if not inside:
-        kept.append(text[start:])
-    return "".join(kept), inside
+    """What is left of a reply without its thinking blocks, and whether it ended inside one; see `judges.thinking`."""
+    parts = parts_of(text)
+    return parts.text, parts.open
 
 
 def _nothing_but_thinking(cut: bool) -> Reading:

@@ -98,6 +98,7 @@ class ScriptedClient:
         top_p: float | None = None,
         seed: int | None = None,
         schema: Mapping[str, JSON] | None = None,
+        stop: Sequence[str] = (),
     ) -> Reply:
         """The scripted reply; the last one again where the conversation is longer than the script."""
         match self._line.fails:

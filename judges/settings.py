@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from judges.base import JSON
-from judges.clients import CallStatusError, error_text
+from judges.clients import CallStatusError, PromptTooLongError, Reply, error_text
 
 _BOUNDS = ("maxLength", "minLength", "minimum", "maximum")
 _SCHEMA_WORDS = re.compile(
@@ -77,6 +77,25 @@ class Settings:
         if step == 1 and name == "max_tokens":
             return "the endpoint wants max_completion_tokens for max_tokens: sent so"
         return f"the endpoint refuses {'a JSON schema' if name == 'schema' else name}: sent without"
+
+
+async def fitted(
+    settings: Settings, wanted: Mapping[str, Any], send: Callable[[dict[str, Any]], Awaitable[Reply]]
+) -> Reply:
+    """Send, and send again with one setting less for as long as the endpoint refuses settings.
+
+    Raises:
+        CallError: What it refuses is no setting, or there is no answer.
+    """
+    while True:
+        stage = settings.stage
+        try:
+            return await send(settings.as_sent(wanted))
+        except PromptTooLongError:
+            raise
+        except CallStatusError as error:
+            if not settings.adapt(error, wanted, stage):
+                raise
 
 
 def without_bounds(schema: Mapping[str, JSON]) -> dict[str, JSON]:

@@ -17,6 +17,7 @@ def checkpoint(name: str, *, base: str | None = None, step: int | None = None) -
         fingerprint=f"print-{name}",
         step=step,
         base_fingerprint=base and f"print-{base}",
+        remembers=step is not None,
     )
 
 

@@ -1,8 +1,7 @@
-"""MMLU's CSV layout, tasks on local files, and what is said when they are not as wanted."""
+"""Tasks on local files, and what is said when they are not as wanted."""
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,11 @@ import pytest
 
 from benchmarks.catalog import list_tasks, matching, resolve
 from benchmarks.errors import BenchmarkError
-from benchmarks.offline import local_task, read_subjects
+from benchmarks.offline import local_task
 from benchmarks.presets import quiz_tasks
 from benchmarks.run import run_tasks
-from tests.test_benchmarks_run import LongestWins, write_csv
+from tests.fake_lms import LongestWins
+from tests.test_benchmarks_run import write_csv
 
 Manager = Any
 
@@ -36,80 +36,6 @@ def folder(tmp_path: Path) -> Path:
     write_csv(tmp_path, "birds", dev=2, test=3)
     write_csv(tmp_path, "high_tides", dev=2, test=1)
     return tmp_path
-
-
-def test_subjects_are_those_found(folder: Path) -> None:
-    docs = read_subjects(folder)
-    assert list(docs) == ["birds", "high_tides"]
-    assert [len(docs["birds"][split]) for split in ("dev", "test")] == [2, 3]
-    assert docs["birds"]["test"][0] == {
-        "question": 'test 0 of birds, "quoted"\nand broken?',
-        "subject": "birds",
-        "choices": ["a0", "b0", "c0, too", "d0"],
-        "answer": 0,
-    }
-    assert list(read_subjects(folder, ["high_tides"])) == ["high_tides"]
-
-
-def test_a_byte_order_mark_and_blank_lines_are_no_content(folder: Path) -> None:
-    (folder / "test" / "birds_test.csv").write_text("\ufeffq,1,2,3,4,B\n\n\nr,1,2,3,4,C \n", "utf-8")
-    assert [(doc["question"], doc["answer"]) for doc in read_subjects(folder)["birds"]["test"]] == [("q", 1), ("r", 2)]
-
-
-def _break_row(row: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        path = folder / "test" / "birds_test.csv"
-        path.write_text(path.read_text("utf-8") + row, "utf-8")
-
-    return damage
-
-
-def _remove_dev(folder: Path) -> None:
-    for path in (folder / "dev").iterdir():
-        path.unlink()
-    (folder / "dev").rmdir()
-
-
-@pytest.mark.parametrize(
-    ("damage", "said"),
-    [
-        (_break_row("q,a,b,c,A\n"), r"birds_test\.csv, line 7: wanted 6 columns .* found 5"),
-        (_break_row("q,a,b,c,d,E\n"), r"birds_test\.csv, line 7: wanted a letter from A to D in column 6, found 'E'"),
-        (_break_row("q,a,b,c,d,AB\n"), r"line 7: .*found 'AB'"),
-        (_break_row("q,a,b,c,d,\n"), r"line 7: .*found ''"),
-        (_break_row('"q,a,b,c,d,A\n'), r"birds_test\.csv is not CSV: .* line 7"),
-        (lambda folder: (folder / "dev" / "birds_dev.csv").unlink(), r"subject birds: wanted .*birds_dev\.csv"),
-        (lambda folder: (folder / "dev" / "birds_dev.csv").write_text(""), r"birds_dev\.csv holds no questions"),
-        (lambda folder: (folder / "dev" / "birds_dev.csv").write_bytes(b"\xff"), r"birds_dev\.csv is not UTF-8"),
-        (_remove_dev, r"there is no folder .*dev"),
-    ],
-)
-def test_what_is_wrong_with_a_file_is_said(folder: Path, damage: Callable[[Path], None], said: str) -> None:
-    damage(folder)
-    with pytest.raises(BenchmarkError, match=said) as error:
-        read_subjects(folder)
-    assert "\n" not in str(error.value)
-
-
-def test_a_folder_that_is_not_there_or_empty(tmp_path: Path) -> None:
-    with pytest.raises(BenchmarkError, match=r"SUBJECT_dev\.csv .*nowhere is not there"):
-        read_subjects(tmp_path / "nowhere")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(BenchmarkError, match="is a file"):
-        read_subjects(tmp_path / "file")
-    for split in ("dev", "test"):
-        (tmp_path / split).mkdir()
-    with pytest.raises(BenchmarkError, match=r"holds no \*_test\.csv"):
-        read_subjects(tmp_path)
-
-
-def test_an_unknown_subject_gets_the_nearest_names(folder: Path) -> None:
-    with pytest.raises(BenchmarkError, match=r"unknown subject .*'bird': did you mean birds\?"):
-        read_subjects(folder, ["bird"])
-    with pytest.raises(BenchmarkError, match="known: birds, high_tides"):
-        read_subjects(folder, ["xyzzy"])
-    with pytest.raises(BenchmarkError, match="--subjects is empty"):
-        read_subjects(folder, [])
 
 
 def test_nothing_is_left_in_the_users_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +115,7 @@ def test_missing_splits_groups_and_bad_files_are_said(tmp_path: Path, manager: M
         local_task("gsm8k", tmp_path / "nowhere", manager)
     with pytest.raises(BenchmarkError, match=r"scored on 'test', wanted .*test\.jsonl .*found no such files"):
         local_task("gsm8k", tmp_path, manager)
-    with pytest.raises(BenchmarkError, match="wanted one task that reads a data set, but it is group"):
+    with pytest.raises(BenchmarkError, match="of its tasks mmlu_abstract_algebra is scored on 'test'"):
         local_task("mmlu_stem", tmp_path, manager)
     with pytest.raises(BenchmarkError, match=r"unknown task 'gsm8': did you mean .*gsm8k"):
         local_task("gsm8", tmp_path, manager)

@@ -1,24 +1,36 @@
 """What `mmlu` means, against lm-eval's own task files."""
 
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.items import ItemResult
+from benchmarks.mmlu_files import read_subjects
 from benchmarks.presets import (
     MMLU_GROUPS,
     MMLU_SHOTS,
     MMLU_SUBJECTS,
-    csv_task,
     mmlu_group,
+    mmlu_subjects,
     mmlu_tasks,
+    mmlu_tasks_of,
     question_text,
     quiz_tasks,
+    subject_task,
 )
+from benchmarks.run import run_tasks
+from benchmarks.templates import compiled_once
+from harness.compare import compare
+from harness.store import Run
+from tests.fake_lms import LongestWins
+from tests.mmlu_records import took_mmlu
 from tests.test_benchmarks_run import write_csv
 
 Manager = Any
@@ -45,7 +57,7 @@ def test_a_local_subject_is_lm_evals_task_but_for_its_data(manager: Manager) -> 
     local_only = {"custom_dataset"}
     hub_only = {"dataset_path", "dataset_name", "tag"}
     for subject in MMLU_SUBJECTS:
-        ours = csv_task("mmlu", subject, {})
+        ours = subject_task("mmlu", subject, {})
         theirs = manager.task_index[f"mmlu_{subject}"].cfg
         assert ours.keys() - theirs.keys() == local_only
         assert theirs.keys() - ours.keys() == hub_only
@@ -125,3 +137,68 @@ def test_the_real_data_hold_all_subjects() -> None:
     assert isinstance(group, dict)
     found = [task["task_alias"] for child in group["task"] for task in child["task"]]
     assert sorted(found) == sorted(MMLU_SUBJECTS)
+
+
+def test_the_prompts_of_real_questions_are_lm_evals_own(manager: Manager, shared_data: Path) -> None:
+    """lm-eval's `mmlu_anatomy` as its YAML file says, but for where the questions come from."""
+    docs = read_subjects(shared_data / "mmlu", ["anatomy"])
+
+    def splits(**_: Any) -> dict[str, Any]:
+        return {split: Dataset.from_list(own) for split, own in docs["anatomy"].items()}
+
+    override = {"custom_dataset": splits, "dataset_kwargs": None}
+    group = {"group": "g", "task": [{"task": "mmlu_anatomy", **override}]}
+    theirs, ours = Listener(), Listener()
+    run_tasks(theirs, [manager.load([group])["tasks"]["mmlu_anatomy"]], shots=5)
+    run_tasks(ours, mmlu_tasks_of(docs), shots=5)
+    assert len(ours.asked) == 135 * 4
+    assert ours.asked == theirs.asked
+
+
+def test_micro_is_lm_evals_own_aggregate_and_what_the_table_shows(tmp_path: Path) -> None:
+    """Subjects of different size, known log-likelihoods: lm-eval's group number, and ours from the records."""
+    for subject, n in (("anatomy", 40), ("virology", 7), ("sociology", 21), ("jurisprudence", 5)):
+        write_csv(tmp_path, subject, dev=1, test=n)
+    items: list[ItemResult] = []
+    result = run_tasks(Listener(), mmlu_tasks(data_dir=tmp_path), shots=1, on_item=items.append)
+    right = {s: [i.metrics["acc"] for i in items if i.subject == s] for s in {i.subject for i in items}}
+    assert 0 < result.groups["mmlu"].metrics["acc"] < 1
+    run = Run(tmp_path / "run")
+    took_mmlu(run, "base", right)
+    (breakdown,) = compare(run).breakdowns
+    parts = {p.name: p.rows[0].summary.estimate for p in breakdown.parts if p.kind != "drawn"}
+    assert parts["all"] == pytest.approx(100 * result.groups["mmlu"].metrics["acc"])
+    for group in ("stem", "other", "social_sciences", "humanities"):
+        assert parts[group] == pytest.approx(100 * result.groups[f"mmlu_{group}"].metrics["acc"])
+    for subject in right:
+        assert parts[subject] == pytest.approx(100 * result.tasks[f"mmlu_{subject}"].metrics["acc"])
+
+
+class Listener(LongestWins):
+    """Remembers what it was asked; how it likes a choice depends on the question in no simple way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, str]] = []
+
+    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+        self.asked += [request.args for request in requests]
+        return [(-1.0 - zlib.crc32("".join(request.args).encode()) % 97, False) for request in requests]
+
+
+def test_templates_are_compiled_once_and_lm_eval_is_left_as_it_was() -> None:
+    from lm_eval.utils import apply_template, env
+
+    before = env.from_string
+    with compiled_once():
+        made = env.from_string("{{x}} and {{y}}")
+        assert env.from_string("{{x}} and {{y}}") is made
+        assert [apply_template("{{x}} and {{y}}", {"x": n, "y": n + 1}) for n in range(2)] == ["0 and 1", "1 and 2"]
+    assert env.from_string == before
+    assert env.from_string("{{x}} and {{y}}") is not made
+
+
+def test_groups_stand_for_their_subjects() -> None:
+    assert mmlu_subjects(["stem", "anatomy", "virology"]) == [*MMLU_GROUPS["stem"], "virology"]
+    with pytest.raises(BenchmarkError, match=r"unknown MMLU subject 'humanity': did you mean humanities"):
+        mmlu_subjects(["humanity"])

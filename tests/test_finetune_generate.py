@@ -1,6 +1,8 @@
 import copy
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +11,9 @@ import transformers
 from finetune.checkpoint import Checkpoint, save_checkpoint
 from finetune.errors import FinetuneError
 from finetune.generate import Generated, Sampling, fit_prompt, generate
+from finetune.transformer import Transformer
 from tests.conftest import tiny_model
+from tests.small_models import small
 
 
 def prompts_of(checkpoint: Checkpoint, n: int) -> list[list[int]]:
@@ -133,3 +137,94 @@ def test_a_model_without_numbers_gives_no_answer(tiny: Checkpoint, temperature: 
     sampling = Sampling(max_new_tokens=2, temperature=temperature)
     with pytest.raises(FinetuneError, match="scores are no numbers in float32: its weights are damaged"):
         list(generate(model, [[1, 2]], sampling, stop_tokens=frozenset()))
+
+
+def conversation(n: int, *, samples: int = 1) -> list[list[int]]:
+    """Prompts that all begin alike, some of them with an example more, as test sets with a system prompt do."""
+    torch.manual_seed(7)
+
+    def text(length: int) -> list[int]:
+        return torch.randint(0, 300, (length,)).tolist()
+
+    system, example = text(25), text(30)
+    lengths = torch.randint(1, 20, (n,)).tolist()
+    return [
+        system + (example if i % 3 else []) + text(length) for i, length in enumerate(lengths) for _ in range(samples)
+    ]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama3", "qwen3"])
+def test_greedy_answers_are_the_same_for_one_and_for_sixty_four(name: str) -> None:
+    checkpoint = small(name)
+    prompts = conversation(30, samples=3)
+    alone = answers(checkpoint, prompts, Sampling(max_new_tokens=40), 1)
+    assert len({tuple(answer.tokens) for answer in alone}) > 20
+    for batch_size in (7, 64):
+        assert answers(checkpoint, prompts, Sampling(max_new_tokens=40), batch_size) == alone
+
+
+def by_length(prompt: int, written: Sequence[int]) -> bool:
+    """Answers of very different lengths: a few long, most short."""
+    return len(written) >= (60 if prompt % 10 == 0 else 1 + prompt % 7)
+
+
+def watched(checkpoint: Checkpoint, limit: int = 10**9) -> tuple[Transformer, list[int]]:
+    """The checkpoint's model, noting the tokens of every pass, with memory for `limit` of them."""
+    passes: list[int] = []
+
+    class Watched(Transformer):
+        def hidden(self, tokens: torch.Tensor, **named: Any) -> torch.Tensor:
+            if tokens.numel() > limit:
+                raise torch.OutOfMemoryError("no memory for so many tokens")
+            passes.append(tokens.numel())
+            return super().hidden(tokens, **named)
+
+    model = Watched(checkpoint.model.config).eval()
+    model.load_state_dict(checkpoint.model.state_dict())
+    return model, passes
+
+
+def test_who_has_ended_makes_room_and_nothing_is_read_twice() -> None:
+    checkpoint = small("gpt2")
+    model, passes = watched(checkpoint)
+    prompts = conversation(80)
+    answered = generate(
+        model,
+        prompts,
+        Sampling(max_new_tokens=60),
+        stop_tokens=frozenset(),
+        finished=by_length,
+        batch_size=16,
+    )
+    made = dict(answered)
+    assert [len(made[i].tokens) for i in range(80)] == [60 if i % 10 == 0 else 1 + i % 7 for i in range(80)]
+    written = sum(len(answer.tokens) for answer in made.values())
+    unique = {tuple(prompt[: n + 1]) for prompt in prompts for n in range(len(prompt))}
+    # Read once, and one pass token for each further token of an answer: no row waits for another.
+    assert sum(passes) <= 1.15 * (len(unique) + written - len(prompts))
+    static = sum(max(len(made[i].tokens) for i in range(start, start + 16)) for start in range(0, 80, 16))
+    assert len(passes) < static / 2
+
+
+def test_out_of_memory_takes_fewer_side_by_side_and_loses_nothing() -> None:
+    checkpoint = small("gpt2")
+    model, passes = watched(checkpoint, limit=200)
+    prompts, said = conversation(40), list[str]()
+    made = dict(
+        generate(model, prompts, Sampling(max_new_tokens=20), stop_tokens=frozenset(), batch_size=40, say=said.append)
+    )
+    assert said[0] == "out of memory: going on with 20 prompts side by side"
+    assert max(passes) <= 200
+    wanted = answers(checkpoint, prompts, Sampling(max_new_tokens=20), 1)
+    ends = checkpoint.tokenizer.end_of_text
+    assert all(ends in made[i].tokens or made[i] == answer for i, answer in enumerate(wanted))
+
+
+def test_out_of_memory_with_one_prompt_says_what_to_do() -> None:
+    model, _ = watched(small("gpt2"), limit=0)
+    with pytest.raises(FinetuneError, match="out of memory with a single prompt; free some memory, take a smaller"):
+        list(generate(model, [[1, 2, 3]], Sampling(max_new_tokens=2), stop_tokens=frozenset()))
+
+
+def test_no_prompts_no_answers(tiny: Checkpoint) -> None:
+    assert list(generate(tiny.model, [], Sampling(), stop_tokens=frozenset())) == []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from finetune.architectures import ADVICE, hf_config, read_config
+from finetune.architectures import hf_config, read_config
 from finetune.errors import FinetuneError
 from finetune.presets import PRESETS, ModelConfig
 from finetune.transformer import Transformer
@@ -214,7 +214,7 @@ def test_tensors_that_change_the_function_are_refused_by_name(name: str, said: s
     model = small(**PLAIN)
     message = refusal(saved(tmp_path, model, lambda state: state | {name: torch.ones(8)}), model.config)
     assert f"tensor {name} {said}" in message
-    assert message.endswith(ADVICE)
+    assert message.endswith("name it openai:MODEL@URL")
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.corpus import aggregate
 from benchmarks.items import ItemResult
 from harness.benchmark import BenchmarkSettings, Suite, digest_of, run_benchmark
 from harness.benchmark import _outcome as make_outcome
@@ -187,13 +188,6 @@ def test_prompts_longer_than_the_context_are_counted(run: Run, suite: Suite, mak
     assert all(o.truncated for o in outcomes(run, evaluation))
 
 
-def test_an_endpoint_has_no_log_likelihoods_to_compare(run: Run, suite: Suite) -> None:
-    (endpoint,) = resolve(["openai:m@http://127.0.0.1:9/v1"])
-    with pytest.raises(HarnessError, match="compare log-likelihoods, which an endpoint does not give"):
-        run_benchmark(run, endpoint, suite, NO_SHOTS)
-    assert not run.folder.exists()
-
-
 def test_the_digest_of_a_suite_is_that_of_its_tasks_and_files(tmp_path: Path) -> None:
     folder = write_csv(tmp_path / "a")
     digests = {digest_of(["x"]), digest_of(["x", "y"]), digest_of(["x"], folder)}
@@ -211,7 +205,14 @@ def test_a_metric_that_exists_only_over_all_items_is_kept_and_said(run: Run, tar
     (tmp_path / "cola" / "validation.jsonl").write_text("\n".join(rows), "utf-8")
     (suite,) = task_suites(["cola"], [f"cola={tmp_path / 'cola'}"])
     evaluation = run_benchmark(run, target, suite, BenchmarkSettings())
-    assert [note.rpartition(" over")[0].rsplit(" ", 1)[0] for note in evaluation.notes] == ["cola: mcc"]
-    (summary,) = [row.summary for row in compare(run).tables[0].rows]
+    (whole,) = evaluation.corpus
+    assert (whole.task, whole.metric, whole.aggregation) == ("cola", "mcc", "matthews_corrcoef")
+    file = run.records(Outcome, "outcomes", "cola", evaluation.checkpoint)
+    parts = [outcome.parts["mcc"] for outcome in file.read().values()]
+    assert sorted(gold for gold, _ in parts) == [0, 0, 1, 1]
+    assert aggregate("matthews_corrcoef", parts) == whole.value
+    (table,) = compare(run).tables
+    assert table.others == {"mcc": {target.record.name: whole.value}}
+    (summary,) = [row.summary for row in table.rows]
     assert summary.estimate is None
     assert summary.n_unscored == {"no value for one item": 4}

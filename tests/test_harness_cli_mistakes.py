@@ -139,7 +139,7 @@ def test_data_that_cannot_be_read(place: Place, line: str, said: str) -> None:
         ("respnd base --data data.json", "unknown command 'respnd': did you mean respond?"),
         (
             "zzzz",
-            "unknown command 'zzzz': known: bench, compare, data, demo, export, finetune, judge, mmlu, respond, tasks",
+            "unknown command 'zzzz': known: bench, compare, data, demo, export, finetune, judge, mmlu, respond, run, tasks",
         ),
         ("respond base --dta data.json", "unknown flag '--dta': did you mean --data"),
         ("respond", "missing argument 'CKPT...'"),
@@ -170,6 +170,7 @@ def test_an_unknown_task_says_the_nearest(place: Place) -> None:
     [
         ("--limit 0", "--limit 0: input should be greater than or equal to 1"),
         ("--limit=-3", "--limit -3: input should be greater than or equal to 1"),
+        ("--limit 0.5", "--limit 0.5: wanted how many items, not which share of them"),
         ("--limit few", "--limit few: input should be a valid integer"),
         ("--temperature -1", "--temperature -1: input should be greater than or equal to 0"),
         ("--top-p 2", "--top-p 2.0: input should be less than or equal to 1"),
@@ -247,7 +248,7 @@ ATTENTION = "transformer.h.0.attn.c_attn.weight"
         (lambda f: configured(f, n_embd="x"), "config.json: n_embd: wanted a whole number from 1, found 'x'"),
         (lambda f: configured(f, n_layer=None), "config.json: n_layer: wanted a whole number from 1, found none"),
         (lambda f: configured(f, n_head=5), "config.json: width 32 must be a multiple of n_heads 5"),
-        (lambda f: configured(f, model_type="mamba"), "or qwen3, found mamba"),
+        (lambda f: configured(f, model_type="made-up"), "does not know model_type 'made-up'; update it, or serve it"),
         (adapter, "broken: its base: nobody/nothing-here is not in the hub's cache"),
         (lambda f: (f / "tokenizer.json").write_text("{"), "tokenizer.json is not JSON"),
         (lambda f: (f / "tokenizer.json").write_text("[]"), "wanted a byte-level BPE"),
@@ -375,10 +376,10 @@ def test_a_torn_last_line_is_no_damage(place: Place) -> None:
         ("export base data.json --to gguf", "data.json is there already; choose another file, or --overwrite it"),
         ("export base run --to hf", "run is there already; choose another folder, or --overwrite it"),
         ("export openai:m@http://h out --to hf", "export: wanted a model folder or hub name, found the endpoint m"),
-        ("mmlu openai:m@http://h --data quiz --shots 1", "benchmarks compare log-likelihoods, which an endpoint"),
-        ("mmlu base --data away", "and away/test/SUBJECT_test.csv, but away is not there"),
+        ("mmlu ollama:m --data quiz --shots 1 --how loglikelihood", "log-probabilities of a prompt; take --how generate"),
+        ("mmlu base --data away", "or away/SUBJECT/test-*.parquet (or .jsonl) as on the hub, but away is not there"),
         ("mmlu base --data data.json", "but data.json is a file"),
-        ("mmlu base --data run", "but there is no folder run/dev"),
+        ("mmlu base --data run", "or run/SUBJECT/test-*.parquet (or .jsonl) as on the hub, but there is neither"),
         ("mmlu base --data quiz --subjects anatmy", "unknown subject in quiz 'anatmy': did you mean anatomy?"),
         ("mmlu base --data quiz", "5 shots wanted, its examples are only 1; take --shots 1 or add examples"),
         ("bench arc_easy base --local arc_easy", "--local arc_easy: wanted NAME=DIR"),
@@ -550,7 +551,9 @@ def test_json_has_standard_output_for_itself(place: Place) -> None:
         assert json.loads(said.out)["tables"][0]["rows"][0]["summary"]["n_scored"] == 6
         assert "6/6" in said.err
     listed = json.loads(place.say("tasks arc_easy --json").out)
-    assert {"name": "arc_easy", "kind": "task", "output_type": "multiple_choice"} in listed
+    (arc_easy,) = [each for each in listed if each["name"] == "arc_easy"]
+    assert (arc_easy["kind"], arc_easy["answers"]) == ("task", ["choices"])
+    assert arc_easy["data_sets"] == ["allenai/ai2_arc (ARC-Easy)"]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])

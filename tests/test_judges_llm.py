@@ -53,6 +53,7 @@ class FakeClient:
         top_p: float | None = None,
         seed: int | None = None,
         schema: Mapping[str, JSON] | None = None,
+        stop: Sequence[str] = (),
     ) -> Reply:
         self.asked.append(
             {

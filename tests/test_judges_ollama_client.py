@@ -225,3 +225,12 @@ def test_no_key_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeEndpoint(fake_ollama(lambda _: chat("hi"))) as endpoint:
         ask(endpoint.url, looks=True)
     assert not any("authorization" in seen.headers or "sk-account" in str(seen) for seen in endpoint.seen)
+
+
+def test_stop_strings_are_among_the_options() -> None:
+    with FakeEndpoint(fake_ollama(lambda seen: chat("hi"))) as served:
+        ask(served.url, stop=("\n", "é"))
+        ask(served.url)
+        with_stop, without = (seen.body["options"] for seen in served.asked("/api/chat"))
+    assert with_stop["stop"] == ["\n", "é"]
+    assert "stop" not in without

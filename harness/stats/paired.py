@@ -54,16 +54,27 @@ def mcnemar_p(better: int, worse: int) -> float:
 
 
 def detectable_difference(differences: Floats, *, power: float = 0.8, level: float = 0.05) -> float:
-    """The true difference that a test at `level` on these items would have seen with probability `power`.
-
-    (z_{1-level/2} + z_power) sd / sqrt(n), 2.80 standard errors (Miller 2024, arXiv:2411.00640, section 5).
+    """The true mean difference that a test on these items would have seen; see `detectable`.
 
     Args:
         differences: (n,) score differences item by item, n >= 2.
         power: Probability of seeing it.
         level: Of the two-sided test.
     """
+    se = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    return detectable(se, power=power, level=level)
+
+
+def detectable(se: float, *, power: float = 0.8, level: float = 0.05) -> float:
+    """The true difference that a test at `level` would have seen with probability `power`.
+
+    (z_{1-level/2} + z_power) se, 2.80 standard errors (Miller 2024, arXiv:2411.00640, section 5).
+
+    Args:
+        se: Standard error of the difference.
+        power: Probability of seeing it.
+        level: Of the two-sided test.
+    """
     from scipy.stats import norm
 
-    z = float(norm.ppf(1 - level / 2) + norm.ppf(power))
-    return z * float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    return float(norm.ppf(1 - level / 2) + norm.ppf(power)) * se

@@ -1,0 +1,241 @@
+"""An endpoint as an lm-eval model: texts go out, log-probabilities or written answers come back.
+
+A continuation is scored with its context as one text. Its tokens are those that end behind the context, where
+spaces at the end of the context count to the continuation, as in `NativeLM`; a token that reaches over the border
+counts to the continuation. Where an endpoint puts no start token in front, nothing tells how likely the first
+token of a text is: with an empty context, and in rolling log-likelihood, it is left out; where it puts one, that one's
+own likelihood is left out, which `hf` counts. A prompt that does not fit loses its beginning, an eighth at a time,
+since how many tokens to cut is known to the endpoint alone.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any, Literal
+
+from benchmarks.connection import Connection, EndpointFailure, Messages, Wanted, Written, read_wanted
+from benchmarks.errors import BenchmarkError
+from benchmarks.generation import cut
+from benchmarks.resuming import Answer, Answers, Hooks, Pairs, Prompts, ResumingLM, Texts
+
+Put = Literal["text", "message", "chat"]
+"""How a prompt to be continued is put: as the text it is; as one message of a user; as the turns of a chat."""
+
+_CUT = 8  # an eighth of what is left of a prompt goes at a time
+
+
+Outcome = Answer | EndpointFailure
+Pool = Callable[[Mapping[str, Callable[[], Awaitable[Outcome]]], Callable[[str, Outcome], None]], Awaitable[bool]]
+"""Does the jobs side by side, hands over each outcome with its key as it comes; False if it gave up on the rest."""
+
+Came = asyncio.Queue[tuple[str, Outcome] | None]
+"""Outcomes as they come; None behind the last."""
+
+
+class EndpointLM(ResumingLM):
+    """Whatever answers at an address, for `lm_eval.evaluate`."""
+
+    def __init__(
+        self,
+        name: str,
+        opened: Callable[[], AbstractAsyncContextManager[Connection]],
+        pool: Pool,
+        *,
+        put: Put,
+        lacks: str | None = None,
+        hooks: Hooks | None = None,
+        seed: int = 0,
+        max_gen_toks: int = 256,
+    ):
+        """Nothing is asked yet.
+
+        Args:
+            name: What messages call the endpoint.
+            opened: Opens a connection, within the event loop that is running.
+            pool: See `Pool`.
+            put: See `Put`.
+            lacks: Why it cannot score a text, None if it can.
+            hooks: See `Hooks`.
+            seed: Of tasks that sample.
+            max_gen_toks: New tokens of tasks that do not say how many.
+        """
+        super().__init__(hooks, seed=seed)
+        self.name = name
+        self._opened, self._pool, self._put, self._lacks = opened, pool, put, lacks
+        self._max_gen_toks = max_gen_toks
+
+    @property
+    def computed_with(self) -> str:
+        """How prompts are put."""
+        return f"endpoint, {self._put}"
+
+    @property
+    def tokenizer_name(self) -> str:
+        """What lm-eval writes beside results: the template is behind the endpoint."""
+        return self.name
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The turns as JSON, to be sent as messages: the endpoint applies its own template to them."""
+        return json.dumps(chat_history, ensure_ascii=False)
+
+    def sampled(self, arguments: Mapping[str, Any]) -> bool:
+        """See `ResumingLM`."""
+        return bool(read_wanted(arguments, self._max_gen_toks).temperature)
+
+    def score_pairs(self, pairs: Pairs) -> Answers:
+        """See `ResumingLM`; an empty continuation is certain, and not asked for.
+
+        Raises:
+            BenchmarkError: If the endpoint cannot score, or did not answer everything.
+        """
+        self._check_scores()
+        yield from self._ask({key: partial(_score_pair, context=a, continuation=b) for key, (a, b) in pairs.items()})
+
+    def score_texts(self, texts: Texts) -> Answers:
+        """See `ResumingLM`; each text whole: one that does not fit the model's context is a failure.
+
+        Raises:
+            BenchmarkError: If the endpoint cannot score, or did not answer everything.
+        """
+        self._check_scores()
+        yield from self._ask({key: partial(_score_text, text=text) for key, (text,) in texts.items()})
+
+    def write(self, prompts: Prompts) -> Answers:
+        """See `ResumingLM`.
+
+        Raises:
+            BenchmarkError: If a task wants what an endpoint cannot do, or the endpoint did not answer everything.
+        """
+        jobs = {}
+        for key, (context, arguments, draw) in prompts.items():
+            wanted = read_wanted(arguments, self._max_gen_toks, draw)
+            jobs[key] = partial(_write, prompt=self._prompt(context), wanted=wanted)
+        yield from self._ask(jobs)
+
+    def _prompt(self, context: str) -> "str | Messages":
+        if self._put == "text":
+            return context
+        turns: Messages = json.loads(context) if self._put == "chat" else [{"role": "user", "content": context}]
+        return turns
+
+    def _show(self, missing: Mapping[str, tuple[Any, ...]]) -> None:
+        if self._put != "chat":
+            return super()._show(missing)
+        turns = {key: (_readable(json.loads(first)), *rest) for key, (first, *rest) in missing.items()}
+        return super()._show(turns)
+
+    def _check_scores(self) -> None:
+        if self._lacks:
+            raise BenchmarkError(
+                f"{self.name}: the task compares log-probabilities, and {self._lacks}; "
+                f"choose a task whose answers are written (multiple choice with --how generate), or name a folder"
+            )
+
+    def _ask(self, jobs: "Mapping[str, Callable[[Connection], Awaitable[Answer]]]") -> Iterator[tuple[str, Answer]]:
+        """Answers as they come; the event loop runs only while the next one is waited for."""
+        failures: list[EndpointFailure] = []
+        came: Came = asyncio.Queue()
+        with asyncio.Runner() as runner:
+            task = runner.get_loop().create_task(self._ask_all(jobs, came))
+            while batch := runner.run(_all_there(came)):
+                for key, outcome in batch:
+                    if isinstance(outcome, EndpointFailure):
+                        failures.append(outcome)
+                    else:
+                        yield key, outcome
+            runner.run(_result_of(task))
+        if failures:
+            n = f"{len(failures)} request{'s' if len(failures) > 1 else ''}"
+            raise BenchmarkError(
+                f"{self.name}: {n} failed ({failures[-1]}), and a failure is no score; what was answered is kept, "
+                f"the same command asks for the rest"
+            )
+
+    async def _ask_all(
+        self,
+        jobs: "Mapping[str, Callable[[Connection], Awaitable[Answer]]]",
+        came: Came,
+    ) -> None:
+        try:
+            async with self._opened() as connection:
+                work = {key: partial(_outcome_of, job, connection) for key, job in jobs.items()}
+                await self._pool(work, lambda key, outcome: came.put_nowait((key, outcome)))
+        finally:
+            came.put_nowait(None)
+
+
+async def _all_there(came: Came) -> list[tuple[str, Outcome]]:
+    """What has come since, at least one; nothing once all is there."""
+    batch = [await came.get()]
+    while not came.empty():
+        batch.append(came.get_nowait())
+    if batch[-1] is None and len(batch) > 1:
+        came.put_nowait(batch.pop())
+    return [one for one in batch if one is not None]
+
+
+async def _result_of(task: "asyncio.Task[None]") -> None:
+    await task
+
+
+async def _outcome_of(job: Callable[[Connection], Awaitable[Answer]], connection: Connection) -> Outcome:
+    try:
+        return await job(connection)
+    except EndpointFailure as failure:
+        return failure
+
+
+async def _score_pair(connection: Connection, *, context: str, continuation: str) -> Answer:
+    stem = context.rstrip()
+    scored = context[len(stem) :] + continuation
+    if not scored:
+        return {"loglikelihood": 0.0, "greedy": True, "truncated": False}
+    shorter, tokens = await _cut_to_fit(stem, lambda text: connection.score(text + scored))
+    told = [t for t in tokens if t.end > len(shorter) and t.loglikelihood is not None]
+    return {
+        "loglikelihood": sum(t.loglikelihood or 0.0 for t in told),
+        "greedy": all(t.likeliest for t in told),
+        "truncated": shorter != stem,
+    }
+
+
+async def _score_text(connection: Connection, *, text: str) -> Answer:
+    tokens = await connection.score(text) if text else []
+    told = [t.loglikelihood for t in tokens if t.loglikelihood is not None]
+    return {"loglikelihood": sum(told), "tokens": len(told)}
+
+
+async def _write(connection: Connection, *, prompt: "str | Messages", wanted: Wanted) -> Answer:
+    async def ask(text: str) -> Written:
+        return await connection.write(text if isinstance(prompt, str) else [{**prompt[0], "content": text}], wanted)
+
+    if isinstance(prompt, str) or len(prompt) == 1:
+        whole = prompt if isinstance(prompt, str) else prompt[0]["content"]
+        shorter, written = await _cut_to_fit(whole, ask)
+        truncated = shorter != whole
+    else:
+        written, truncated = await connection.write(prompt, wanted), False
+    answer: Answer = {"text": cut(written.text, wanted.until), "stop_reason": written.stop_reason}
+    answer |= {"reasoning": written.reasoning} if written.reasoning else {}
+    return answer | {"tokens": written.tokens, "truncated": truncated}
+
+
+async def _cut_to_fit(text: str, ask: Callable[[str], Awaitable[Any]]) -> tuple[str, Any]:
+    """As much of the end of a text as the endpoint takes, and what it says to it.
+
+    Raises:
+        EndpointFailure: If it does not take what is left when nothing is left, or fails otherwise.
+    """
+    while True:
+        try:
+            return text, await ask(text)
+        except EndpointFailure as failure:
+            if not failure.too_long or not text:
+                raise
+            text = text[-(-len(text) // _CUT) :]
+
+
+def _readable(turns: Messages) -> str:
+    return "\n\n".join(f"[{turn['role']}]\n{turn['content']}" for turn in turns)

@@ -1,0 +1,194 @@
+"""MMLU by its parts: all questions, the mean of the subjects, the four groups, every subject."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.presets import MMLU_GROUPS, MMLU_SHOTS, MMLU_SUBJECTS
+from harness.findings import Breakdown, Part, Row
+from harness.records import CheckpointRecord, Comparison, Summary
+from harness.scores import Family, Scores
+from harness.side_by_side import FEW, adjusted, comparison_of, summarise
+from harness.stats.intervals import Floats, constant_interval
+from harness.stats.multiplicity import benjamini_hochberg
+from harness.stats.paired import detectable, mcnemar_p
+from harness.stats.strata import StratifiedMean, drawn_mean, stratified_mean
+
+MEAN = "mean of subjects"
+GROUPS = ("stem", "humanities", "social_sciences", "other")  # in the order in which papers have them
+PREFIX = "mmlu_"  # of the tasks, in lm-eval and here
+SUITES = ("mmlu", "mmlu_generated")
+NAMED = 6  # so many subjects are named in a note
+
+_GROUP_OF = {subject: group for group, subjects in MMLU_GROUPS.items() for subject in subjects}
+
+Names = Mapping[str, str]
+MeanOf = Callable[[Sequence[Floats]], StratifiedMean]
+
+
+def breakdown(family: Family, names: Names, base: CheckpointRecord) -> Breakdown | None:
+    """A benchmark by its parts; None where it is not MMLU.
+
+    Args:
+        family: The benchmark's values.
+        names: What to call each checkpoint, by slug.
+        base: Which to compare with; the first shown where it is not among them.
+    """
+    if family.kind != "benchmark" or family.name not in SUITES:
+        return None
+    baseline = next((s for s in family.scores if s.checkpoint.slug == base.slug), family.scores[0])
+    everything = Part(name="all", kind="all", rows=_rows(family, baseline, names))
+    mean = Part(name=MEAN, kind="mean", rows=_mean_rows(family, baseline, names, stratified_mean))
+    drawn = Part(name=MEAN, kind="drawn", rows=_mean_rows(family, baseline, names, drawn_mean))
+    groups = _split(family, _GROUP_OF.get, GROUPS)
+    subjects = _split(family, lambda subject: subject)
+    return Breakdown(
+        name=family.name,
+        dataset=family.dataset,
+        baseline=names[baseline.checkpoint.slug],
+        parts=[
+            everything,
+            mean,
+            drawn,
+            *_adjusted([_part(name, "group", part, baseline, names) for name, part in groups.items()], family),
+            *_adjusted([_part(name, "subject", part, baseline, names) for name, part in subjects.items()], family),
+        ],
+        unlike_published=unlike_published(family, names),
+    )
+
+
+def subject_of(item: str) -> str:
+    """The subject of an item, by the task in its name."""
+    return item.partition("/")[0].removeprefix(PREFIX)
+
+
+def _split(
+    family: Family, place_of: Callable[[str], str | None], places: Sequence[str] | None = None
+) -> dict[str, Family]:
+    """The family in parts, by where `place_of` puts a subject: in the order of `places`, else of the alphabet."""
+    kept: list[dict[str, dict[str, float]]] = []
+    for scores in family.scores:
+        own: dict[str, dict[str, float]] = {}
+        for item, value in scores.values.items():
+            place = place_of(subject_of(item))
+            if place is not None:
+                own.setdefault(place, {})[item] = value
+        kept.append(own)
+    there = {place for own in kept for place in own}
+    ordered = sorted(there) if places is None else [place for place in places if place in there]
+    return {place: _with_values(family, [own.get(place, {}) for own in kept]) for place in ordered}
+
+
+def _with_values(family: Family, values: Sequence[dict[str, float]]) -> Family:
+    """The family with other values, none of them missing."""
+    scores = [replace(s, values=own, unscored=Counter()) for s, own in zip(family.scores, values, strict=True)]
+    return replace(family, scores=scores)
+
+
+def _part(name: str, kind: str, family: Family, baseline: Scores, names: Names) -> Part:
+    own = next(s for s in family.scores if s.checkpoint.slug == baseline.checkpoint.slug)
+    return Part.model_validate({"name": name, "kind": kind, "rows": _rows(family, own, names)})
+
+
+def _rows(family: Family, baseline: Scores, names: Names) -> list[Row]:
+    rows = [Row(summary=summarise(scores, family, names[scores.checkpoint.slug])) for scores in family.scores]
+    return _compared(rows, family, baseline, lambda scores: comparison_of(scores, baseline, family, names))
+
+
+def _mean_rows(family: Family, baseline: Scores, names: Names, mean_of: MeanOf) -> list[Row]:
+    rows = [Row(summary=_mean_summary(scores, family, names, mean_of)) for scores in family.scores]
+    return _compared(rows, family, baseline, lambda scores: _mean_comparison(scores, baseline, family, names, mean_of))
+
+
+def _compared(
+    rows: Sequence[Row], family: Family, baseline: Scores, compare: Callable[[Scores], Comparison | None]
+) -> list[Row]:
+    others = [None if scores is baseline else compare(scores) for scores in family.scores]
+    judged = adjusted(others, family)
+    return [Row(summary=row.summary, comparison=c) for row, c in zip(rows, judged, strict=True)]
+
+
+def _adjusted(parts: Sequence[Part], family: Family) -> list[Part]:
+    """With p adjusted over all parts and checkpoints of the table."""
+    rows = [row for part in parts for row in part.rows]
+    judged = iter(adjusted([row.comparison for row in rows], family, benjamini_hochberg))
+    return [
+        part.model_copy(update={"rows": [Row(summary=row.summary, comparison=next(judged)) for row in part.rows]})
+        for part in parts
+    ]
+
+
+def _by_subject(values: Mapping[str, float]) -> list[Floats]:
+    found: dict[str, list[float]] = {}
+    for item, value in values.items():
+        found.setdefault(subject_of(item), []).append(value)
+    return [np.array(own) for own in found.values()]
+
+
+def _mean_summary(scores: Scores, family: Family, names: Names, mean_of: MeanOf) -> Summary:
+    """The mean of the subjects."""
+    summary = summarise(scores, family, names[scores.checkpoint.slug])
+    if not scores.values:
+        return summary
+    mean = mean_of(_by_subject(scores.values))
+    interval = mean.interval()
+    lowest, highest = family.scale or (-math.inf, math.inf)
+    if mean.se == 0 and family.scale:
+        interval = constant_interval(mean.estimate, max(1, int(mean.n)), family.scale)
+    ends = {"low": max(interval.low, lowest), "high": min(interval.high, highest)}
+    return summary.model_copy(update={"estimate": mean.estimate, "bounds": None, **ends})
+
+
+def _mean_comparison(
+    scores: Scores, baseline: Scores, family: Family, names: Names, mean_of: MeanOf
+) -> Comparison | None:
+    """The difference of the means of subjects, paired item by item within each subject."""
+    shared = [item for item in scores.values if item in baseline.values]
+    plain = comparison_of(scores, baseline, family, names)
+    if plain is None or len(shared) < FEW:
+        return None
+    mean = mean_of(_by_subject({item: scores.values[item] - baseline.values[item] for item in shared}))
+    interval = mean.interval()
+    return plain.model_copy(
+        update={
+            "difference": mean.estimate,
+            "low": interval.low,
+            "high": interval.high,
+            "p": mcnemar_p(plain.better, plain.worse) if math.isnan(mean.p) else mean.p,
+            "detectable": detectable(mean.se),
+        }
+    )
+
+
+def unlike_published(family: Family, names: Names) -> list[str]:
+    """What was done otherwise than for the MMLU numbers that papers give: 5 shots, all questions, log-likelihoods."""
+    settings = [scores.evaluation.settings for scores in family.scores]
+    limits = {s["limit"] for s in settings if s.get("limit") is not None}
+    shots = {s.get("shots") for s in settings} - {MMLU_SHOTS}
+    lines = [f"limit: the first {limit} of each subject" for limit in sorted(limits)]
+    lines += [f"shots: {'the task files own' if n is None else n}, published with {MMLU_SHOTS}" for n in shots]
+    lines += _of_subjects(family)
+    lines += ["generated: the choice was written and read, not compared by log-likelihood"] * family.name.endswith(
+        "_generated"
+    )
+    lines += ["chat: prompts in the checkpoint's chat template"] * any(s.get("chat") for s in settings)
+    return lines + [
+        f"{names[scores.checkpoint.slug]}: {note}" for scores in family.scores for note in scores.evaluation.notes
+    ]
+
+
+def _of_subjects(family: Family) -> list[str]:
+    there = {subject_of(item) for scores in family.scores for item in scores.evaluation.records}
+    missing = [subject for subject in MMLU_SUBJECTS if subject not in there]
+    others = sorted(there - set(MMLU_SUBJECTS))
+    lines = [f"subjects: {', '.join(others[:NAMED])}{' ...' * (len(others) > NAMED)} not in MMLU"] if others else []
+    if not missing:
+        return lines
+    present = [subject for subject in MMLU_SUBJECTS if subject in there]
+    count = f"subjects: {len(present)} of {len(MMLU_SUBJECTS)}"
+    if len(missing) <= len(present):
+        return [f"{count}, missing {', '.join(missing)}", *lines]
+    return [f"{count}{': ' * bool(present)}{', '.join(present)}", *lines]

@@ -1,0 +1,150 @@
+"""`ift-eval run`: every checkpoint of a folder through every stage."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from finetune.instructions import read_data_set
+from finetune.styles import CHAT, check_style
+from harness import options
+from harness.answer_flags import with_answer_flags
+from harness.errors import HarnessError
+from harness.respond import AnswerSettings
+from harness.screen import Screen
+from harness.showing import DONE, show
+from harness.store import Run
+
+if TYPE_CHECKING:
+    from harness.benchmark import BenchmarkSettings, Suite
+    from harness.every_stage import Done
+    from harness.findings import Report
+    from harness.gathering import Gathered
+
+WITH_FAILURES = 1
+
+
+@with_answer_flags
+def run(
+    folders: Annotated[
+        list[str], typer.Argument(metavar="FOLDER...", help="Folders of checkpoints, as any trainer leaves them.")
+    ],
+    answers: AnswerSettings,
+    data: Annotated[Path | None, typer.Option(help="Test entries; default: the test split remembered.")] = None,
+    judge: Annotated[str, typer.Option(help="reference, openai:MODEL@URL, ollama:MODEL or scripted:FILE.")] = (
+        "reference"
+    ),
+    tasks: Annotated[str | None, typer.Option(metavar="TASK[,TASK]", help="Benchmarks to run, as mmlu,ifeval.")] = None,
+    shots: Annotated[int | None, typer.Option(min=0, help="Examples in their prompts; default: their own.")] = None,
+    task_limit: Annotated[int | None, typer.Option(min=1, help="Only N items of each task or subject.")] = None,
+    mmlu_data: Annotated[Path | None, typer.Option(help="MMLU's files, as for mmlu --data.")] = None,
+    local: Annotated[list[str] | None, typer.Option(metavar="NAME=DIR", help="A task's data, as for bench.")] = None,
+    chat: options.Chat = False,
+    memory: options.Memory = None,
+    baseline: Annotated[str | None, typer.Option(help="What the others are compared with; default: the base.")] = None,
+    validation: Annotated[bool, typer.Option(help="Judge the validation split too, to pick on it.")] = True,
+    retry_unscored: Annotated[bool, typer.Option("--retry-unscored", help="Judge again what has no score.")] = False,
+    run_folder: options.RunFolder = options.DEFAULT_RUN,
+    limit: options.Limit = None,
+    fresh: options.Fresh = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    full: options.Full = False,
+    config: options.Config = None,
+) -> int:
+    """Answers, judgements and benchmarks of every checkpoint of a folder; what is recorded is not done again."""
+    from harness.every_stage import Wanted, run_every_stage
+    from harness.gathering import gather
+    from harness.judging import refuse_unusable
+    from harness.stages import data_sets
+
+    screen, kept = Screen(json=json, quiet=quiet), Run(run_folder)
+    # All that can be known to be wrong is said before hours are spent.
+    measuring = _measuring(answers, shots=shots, limit=task_limit, chat=chat, memory=memory)
+    suites = chosen_suites(tasks, measuring, mmlu_data=mmlu_data, local=local or [])
+    check_style(answers.style or CHAT)
+    if data is not None:
+        read_data_set(data, limit=limit)
+    refuse_unusable(judge)
+    found = gather(folders)
+    _tell(found, screen)
+    _check_baseline(baseline, kept, found)
+    asked = data_sets(kept, found.targets, data, limit=limit, validation=validation)
+    wanted = Wanted(asked, answers, judge, suites, fresh=fresh, retry_unscored=retry_unscored)
+    done = run_every_stage(kept, found.targets, wanted, screen)
+    report = _report(kept, done, baseline)
+    report.skipped = found.broken | found.failed | done.failed
+    show(report, screen, full=full)
+    unscored = any(row.summary.n_unscored for table in report.tables for row in table.rows)
+    return WITH_FAILURES if found.failed or done.failed or done.unanswered or unscored else DONE
+
+
+def _measuring(answers: AnswerSettings, **given: Any) -> "BenchmarkSettings":
+    """How benchmarks are run: where and in what the answers are made."""
+    from harness.benchmark import BenchmarkSettings
+
+    return BenchmarkSettings(**given, **answers.model_dump(include={"dtype", "device", "concurrency"}))
+
+
+def chosen_suites(
+    tasks: str | None, settings: "BenchmarkSettings", *, mmlu_data: Path | None, local: Sequence[str]
+) -> "list[tuple[Suite, BenchmarkSettings]]":
+    """Benchmarks by their names, each with its settings: MMLU has its own way to its data.
+
+    Raises:
+        BenchmarkError: If a task is unknown, or its local data are not as wanted.
+        HarnessError: If data are named for a task that is not run.
+    """
+    from benchmarks.presets import MMLU_SHOTS
+    from harness.suites import mmlu_suite, task_suites
+
+    names = list(dict.fromkeys(name.strip() for name in (tasks or "").split(",") if name.strip()))
+    if mmlu_data is not None and "mmlu" not in names:
+        raise HarnessError("--mmlu-data is for the task mmlu; add it to --tasks, or leave the flag out")
+    others = [name for name in names if name != "mmlu"]
+    if local and not others:
+        raise HarnessError(f"--local {local[0]}: names data of a task that is not run; add it to --tasks")
+    suites = [(suite, settings) for suite in (task_suites(others, local) if others else [])]
+    if "mmlu" in names:
+        shots = MMLU_SHOTS if settings.shots is None else settings.shots
+        suites.append((mmlu_suite(None, mmlu_data), settings.model_copy(update={"shots": shots})))
+    return suites
+
+
+def _tell(found: "Gathered", screen: Screen) -> None:
+    """What is evaluated, what is not, and why."""
+    for folder, why in found.broken.items():
+        screen.warn(f"{folder}: half written, left out: {why}")
+    for folder, why in found.failed.items():
+        screen.warn(f"{folder}: left out: {why}")
+    for remark in found.remarks:
+        screen.say(remark)
+    screen.say(f"checkpoints: {', '.join(target.record.name for target in found.targets)}")
+
+
+def _check_baseline(baseline: str | None, kept: Run, found: "Gathered") -> None:
+    """Refuse a baseline that nobody knows before anything is computed."""
+    from harness.compare import baseline_in
+
+    if baseline is not None:
+        recorded = kept.read()
+        for target in found.targets:
+            known = kept.known(target.record)
+            recorded.checkpoints[known.slug] = known
+        baseline_in(recorded, baseline)
+
+
+def _report(kept: Run, done: "Done", baseline: str | None) -> "Report":
+    """What `compare` says of what was just evaluated."""
+    from harness.compare import compare
+
+    datasets = {e.dataset for e in done.made}
+    return compare(
+        kept,
+        wanted=sorted({e.checkpoint for e in done.made}),
+        baseline=baseline,
+        datasets=datasets,
+        judge=done.judge,
+        only=lambda family: family.dataset in datasets,
+    )

@@ -1,0 +1,106 @@
+"""One checkpoint's number with its interval, and two checkpoints on the items they share."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from harness.records import Comparison, Summary
+from harness.scores import Family, Scores
+from harness.stats.intervals import Floats, constant_interval, t_interval, wilson_interval
+from harness.stats.multiplicity import holm
+from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
+
+LEVEL = 0.05
+FEW = 2  # fewer shared items than this say nothing about a difference
+
+
+def summarise(scores: Scores, family: Family, name: str) -> Summary:
+    """Mean and 95 % interval: Wilson's where every item is right or wrong, else Student's t.
+
+    Where all scores are the same, the rule of three stands in for t.
+    """
+    values = np.array(list(scores.values.values()))
+    summary = Summary(
+        checkpoint=name,
+        metric=family.metric,
+        estimate=None,
+        n_scored=len(values),
+        n_unscored=dict(scores.unscored),
+        higher_is_better=family.higher_is_better,
+        chance=scores.chance,
+    )
+    if not len(values):
+        return summary
+    if family.binary:
+        share = wilson_interval(int((values > 0).sum()), len(values))
+        ends = [100 * share.estimate, 100 * share.low, 100 * share.high]
+    elif family.scale and (values == values[0]).all():
+        alike = constant_interval(float(values[0]), len(values), family.scale)
+        ends = [alike.estimate, alike.low, alike.high]
+    else:
+        mean = t_interval(values)
+        lowest, highest = family.scale or (-math.inf, math.inf)
+        ends = [mean.estimate, max(mean.low, lowest), min(mean.high, highest)]
+    return summary.model_copy(
+        update={"estimate": ends[0], "low": ends[1], "high": ends[2], "bounds": _bounds(values, scores, family)}
+    )
+
+
+def _bounds(values: Floats, scores: Scores, family: Family) -> tuple[float, float] | None:
+    """The mean, had every unscored item been worst, or best."""
+    missing = sum(scores.unscored.values())
+    if not missing or family.scale is None:
+        return None
+    total, n = float(values.sum()), len(values) + missing
+    return (total + missing * family.scale[0]) / n, (total + missing * family.scale[1]) / n
+
+
+def comparison_of(scores: Scores, baseline: Scores, family: Family, names: Mapping[str, str]) -> Comparison | None:
+    """On the items both have; None when there are too few."""
+    shared = [item for item in scores.values if item in baseline.values]
+    if len(shared) < FEW:
+        return None
+    d = np.array([scores.values[i] - baseline.values[i] for i in shared])
+    better, worse = (int((d > 0).sum()), int((d < 0).sum()))
+    if not family.higher_is_better:
+        better, worse = worse, better
+    mean = t_interval(d)
+    return Comparison(
+        checkpoint=names[scores.checkpoint.slug],
+        baseline=names[baseline.checkpoint.slug],
+        metric=family.metric,
+        n=len(shared),
+        difference=mean.estimate,
+        low=mean.low,
+        high=mean.high,
+        p=(p := mcnemar_p(better, worse) if family.binary else sign_flip_p(d)),
+        p_adjusted=p,
+        better=better,
+        worse=worse,
+        same=len(d) - better - worse,
+        detectable=detectable_difference(d),
+        verdict="",
+    )
+
+
+def adjusted(
+    comparisons: Sequence[Comparison | None],
+    family: Family,
+    adjust: Callable[[Sequence[float]], list[float]] = holm,
+) -> list[Comparison | None]:
+    """With p adjusted over those shown, and the verdict that follows."""
+    there = [c for c in comparisons if c is not None]
+    now = iter(adjust([c.p for c in there]))
+    return [None if c is None else _judged(c, next(now), family.higher_is_better) for c in comparisons]
+
+
+def _judged(comparison: Comparison, p_adjusted: float, higher_is_better: bool) -> Comparison:
+    """With the verdict in words."""
+    if comparison.same == comparison.n:
+        words = "identical"
+    elif p_adjusted >= LEVEL:
+        words = "can't tell"
+    else:
+        words = "better" if (comparison.difference > 0) == higher_is_better else "worse"
+    return comparison.model_copy(update={"p_adjusted": p_adjusted, "verdict": words})

@@ -1,0 +1,130 @@
+"""One training over its steps: how each metric went, where the judge's peak is, what was forgotten since the base."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from harness.expansion import is_checkpoint_of_several
+from harness.findings import Course, Table, Trajectory
+from harness.records import CheckpointRecord, Comparison
+
+FEWEST = 3  # checkpoints: two make a line, not a course
+_Curve = Sequence[tuple[int, float]]
+
+
+def trajectory(
+    checkpoints: Sequence[CheckpointRecord],
+    tables: Sequence[Table],
+    names: Mapping[str, str],
+    baseline: CheckpointRecord,
+) -> Trajectory | None:
+    """The longest training among what is shown; None where fewer than `FEWEST` of its checkpoints are.
+
+    Args:
+        checkpoints: Those compared.
+        tables: What was found of them.
+        names: What tables call them, by slug.
+        baseline: What they are compared with; the base, where the checkpoints do not know theirs.
+    """
+    tested = [table for table in tables if table.role == "test"]
+    shown = {row.summary.checkpoint for table in tested for row in table.rows}
+    there = [c for c in checkpoints if names[c.slug] in shown]
+    course = _longest_training(there)
+    if len(course) < FEWEST:
+        return None
+    base = _base_of(course, there, baseline)
+    along = [*([base] if base else []), *course]
+    called, steps = [names[c.slug] for c in along], [0 if c is base else c.step or 0 for c in along]
+    courses = [_of_table(table, called, tested) for table in tested]
+    courses += _of_losses(course, steps)
+    first = names[base.slug] if base else None
+    return Trajectory(
+        names=called,
+        steps=steps,
+        base=first,
+        courses=courses,
+        forgotten=[lost for table in tested if (lost := _forgotten(table, called, first)) is not None],
+        kept=[name for table, name in zip(tested, _labels(tested), strict=True) if _is_kept(table, called, first)],
+    )
+
+
+def _longest_training(checkpoints: Sequence[CheckpointRecord]) -> list[CheckpointRecord]:
+    """Checkpoints of one base and one folder, by their steps; of two at one step the first."""
+    trainings: dict[tuple[str | None, Path], dict[int, CheckpointRecord]] = {}
+    for one in checkpoints:
+        if one.step:
+            trainings.setdefault((one.base_fingerprint, _home(one)), {}).setdefault(one.step, one)
+    longest = max(trainings.values(), key=len, default={})
+    return [longest[step] for step in sorted(longest)]
+
+
+def _home(checkpoint: CheckpointRecord) -> Path:
+    """The folder of the training: that above a checkpoint, and a final model's own."""
+    path = Path(checkpoint.reference)
+    return path.parent if is_checkpoint_of_several(path) else path
+
+
+def _base_of(
+    course: Sequence[CheckpointRecord], there: Sequence[CheckpointRecord], baseline: CheckpointRecord
+) -> CheckpointRecord | None:
+    known = course[0].base_fingerprint
+    if known is None:
+        return baseline if baseline in there and not baseline.step else None
+    return next((c for c in there if c.fingerprint == known), None)
+
+
+def _labels(tables: Sequence[Table]) -> list[str]:
+    """Short names; with the metric where one name stands for several."""
+    plain = ["judge" if table.kind == "judge" else table.name for table in tables]
+    return [
+        name if plain.count(name) == 1 else f"{name} {table.metric}" for name, table in zip(plain, tables, strict=True)
+    ]
+
+
+def _of_table(table: Table, called: Sequence[str], tables: Sequence[Table]) -> Course:
+    estimates = {row.summary.checkpoint: row.summary.estimate for row in table.rows}
+    return Course(
+        name=_labels(tables)[list(tables).index(table)],
+        kind="judge" if table.kind == "judge" else "benchmark",
+        values=[estimates.get(name) for name in called],
+        higher_is_better=all(row.summary.higher_is_better for row in table.rows),
+    )
+
+
+def _of_losses(course: Sequence[CheckpointRecord], steps: Sequence[int]) -> list[Course]:
+    """Losses at the steps of the checkpoints, where anything is known of them."""
+    validation = max((c.validation_curve for c in course), key=len)
+    training = max((c.training_curve for c in course), key=len)
+    known = {"validation loss": _at(validation, steps), "training loss": _at(training, steps)}
+    return [
+        Course(name=name, kind="loss", values=values, higher_is_better=False)
+        for name, values in known.items()
+        if any(value is not None for value in values)
+    ]
+
+
+def _at(curve: _Curve, steps: Sequence[int]) -> list[float | None]:
+    """The last loss up to each step that is newer than the checkpoint before."""
+    found: list[float | None] = []
+    for before, step in pairwise([-1, *steps]):
+        since = [loss for at, loss in curve if before < at <= step]
+        found.append(since[-1] if since else None)
+    return found
+
+
+def _losses_of(table: Table, called: Sequence[str], base: str | None) -> list[Comparison]:
+    """Comparisons of a benchmark with the base; none where the table has another baseline."""
+    if table.kind != "benchmark" or base is None or table.baseline != base:
+        return []
+    return [row.comparison for row in table.rows if row.comparison and row.summary.checkpoint in called]
+
+
+def _forgotten(table: Table, called: Sequence[str], base: str | None) -> Comparison | None:
+    """The last checkpoint's loss on a benchmark, or the last one before it that has certainly lost something."""
+    worse = [c for c in _losses_of(table, called, base) if c.verdict == "worse"]
+    return worse[-1].model_copy(update={"metric": table.name}) if worse else None
+
+
+def _is_kept(table: Table, called: Sequence[str], base: str | None) -> bool:
+    made = _losses_of(table, called, base)
+    return bool(made) and not table.at_chance and all(c.verdict != "worse" for c in made)

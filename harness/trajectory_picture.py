@@ -1,0 +1,84 @@
+"""A trajectory as text: for each metric a small curve with its first, best and last value; what was lost on the way."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from harness.findings import Course, Losses, Trajectory
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+UNKNOWN = "·"
+WIDEST = 24  # characters of a curve; longer ones show a selection
+
+
+def trajectory_parts(trajectory: Trajectory, losses: Losses | None) -> Iterator[RenderableType]:
+    """The curves, and under them where they turned and what was lost on the way."""
+    steps = trajectory.steps
+    yield Text(f" over steps {steps[0]} to {steps[-1]}, {len(steps)} checkpoints:")
+    made = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    made.add_column("", overflow="fold")
+    made.add_column("", no_wrap=True)
+    for title in ("first", "best", "at step", "last"):
+        made.add_column(title, justify="right", no_wrap=True)
+    for course in trajectory.courses:
+        made.add_row(*_cells(course, trajectory))
+    yield made
+    for line in turning_lines(trajectory, losses):
+        yield Text(f" {line}")
+
+
+def _cells(course: Course, trajectory: Trajectory) -> list[str]:
+    known = [value for value in course.values if value is not None]
+    best = course.best
+    if best is None:
+        return [f" {course.name}", UNKNOWN * len(course.values), "", "", "", ""]
+    numbers = [_number(course, known[0]), _number(course, course.values[best])]
+    return [f" {course.name}", spark(course.values), *numbers, str(trajectory.steps[best]), _number(course, known[-1])]
+
+
+def _number(course: Course, value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}" if course.kind == "loss" else f"{value:.1f}"
+
+
+def spark(values: Sequence[float | None]) -> str:
+    """A curve of block characters, lowest to highest value; a dot where nothing is known.
+
+    Of more than `WIDEST` values some are left out, never the first and the last.
+    """
+    if len(values) > WIDEST:
+        places = [round(n * (len(values) - 1) / (WIDEST - 1)) for n in range(WIDEST)]
+        values = [values[place] for place in places]
+    known = [value for value in values if value is not None]
+    if not known:
+        return UNKNOWN * len(values)
+    low, high = min(known), max(known)
+    if low == high:
+        return "".join(UNKNOWN if value is None else BLOCKS[3] for value in values)
+    top = len(BLOCKS) - 1
+    return "".join(UNKNOWN if v is None else BLOCKS[round((v - low) / (high - low) * top)] for v in values)
+
+
+def turning_lines(trajectory: Trajectory, losses: Losses | None) -> Iterator[str]:
+    """The judge's peak against the turn of the validation loss, and what was forgotten since the base."""
+    peak = _peak(trajectory)
+    if losses is not None:
+        turned = "did not turn in" if losses.turned is None else f"turned at step {losses.turned} of"
+        said = f"validation loss {turned} {losses.steps} steps"
+        yield f"{said}; {peak}" if peak else said
+    elif peak:
+        yield peak
+    if trajectory.forgotten:
+        lost = ", ".join(f"{c.metric} {c.difference:+.1f} ({c.checkpoint})" for c in trajectory.forgotten)
+        yield f"forgotten since {trajectory.base}: {lost}"
+    if trajectory.kept:
+        yield f"not seen to be forgotten since {trajectory.base}: {', '.join(trajectory.kept)}"
+
+
+def _peak(trajectory: Trajectory) -> str | None:
+    judged = next((course for course in trajectory.courses if course.kind == "judge"), None)
+    best = judged.best if judged else None
+    return (
+        None if best is None else f"the judge's highest is at step {trajectory.steps[best]} ({trajectory.names[best]})"
+    )
