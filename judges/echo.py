@@ -20,6 +20,7 @@ _LOWEST = -9999.0  # what vLLM writes for minus infinity, which JSON has no numb
 _CONTROL = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
 _BYTES = re.compile(r"\s?bytes:((?:\\x[0-9a-fA-F]{2}|[^\\])+)")
 _REPLACED = "\ufffd"
+_LOST = "\0"  # stands for a token without text, which may be a space that SentencePiece lost
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,12 @@ def lay(texts: Sequence[str], prompt: str) -> list[tuple[int, int]] | None:
     Tokens that share characters whose bytes they split get the places that these bytes have if each of the
     tokens holds as many.
     """
+    spans = _lay(texts, prompt)
+    # SentencePiece's sign for a space may stand for one.
+    return _lay([text.replace("▁", " ") for text in texts], prompt.replace("▁", " ")) if spans is None else spans
+
+
+def _lay(texts: Sequence[str], prompt: str) -> list[tuple[int, int]] | None:
     spans: list[tuple[int, int]] = []
     at = 0
     while at < len(prompt):
@@ -141,9 +148,6 @@ def _end_of(text: str, prompt: str, at: int) -> int | None:
     """Where a whole token ends that begins at `at`, in any of the ways that endpoints spell its spaces."""
     if prompt.startswith(text, at):
         return at + len(text)
-    text = text.replace("▁", " ")
-    if prompt.startswith(text, at):
-        return at + len(text)
     bare, spaces = text.lstrip(" "), len(prompt) - at - len(prompt[at:].lstrip(" "))
     # A space in front that only the token has, at the start of a text, or only the prompt has.
     if bare and (at == 0 or text == bare) and prompt.startswith(bare, at + spaces):
@@ -157,10 +161,14 @@ def _broken(text: str) -> bool:
 
 def _place_broken(texts: Sequence[str], index: int, prompt: str, at: int) -> list[tuple[int, int]] | None:
     """The places of a run of tokens that split characters: as far as to the next whole token, or the end."""
-    n = next((k for k in range(index, len(texts)) if not _broken(texts[k])), len(texts)) - index
+    n = 1  # as far as the last token that splits a character; empty ones may lie between
+    for k, text in enumerate(islice(texts, index, None), 1):
+        if text and not _broken(text):
+            break
+        n = k if text else n
     run = _pattern(texts[index : index + n])
     following = [*islice(filter(None, islice(texts, index + n, None)), 2)]
-    ends = [re.escape(following[0].replace("▁", " "))] if following else []
+    ends = [re.escape(following[0])] if following else []
     if len(following) < 2:
         ends.append(r"\Z")  # a last token behind the prompt's was generated
     # SentencePiece may have lost spaces, on both sides.
@@ -174,11 +182,15 @@ def _pattern(texts: Sequence[str]) -> str:
 
     Each of these has at most four bytes, and each U+FFFD stands for at least one.
     """
-    spelt = "".join(_REPLACED if _BYTES.fullmatch(text) else text.replace("▁", " ") for text in texts)
-    parts = re.split(f"({_REPLACED}+)", spelt)
-    return "".join(
-        rf"[^\x00-\x7f]{{{-(-len(part) // 4)},}}?" if part.startswith(_REPLACED) else re.escape(part) for part in parts
-    )
+    spelt = "".join(_REPLACED if _BYTES.fullmatch(text) else text or _LOST for text in texts)
+    parts = re.split(f"({_REPLACED}+|{_LOST})", spelt)
+    return "".join(map(_pattern_of_part, parts))
+
+
+def _pattern_of_part(part: str) -> str:
+    if part == _LOST:
+        return " *?"
+    return rf"[^\x00-\x7f]{{{-(-len(part) // 4)},}}?" if part.startswith(_REPLACED) else re.escape(part)
 
 
 def _shared(prompt: str, start: int, end: int, n: int) -> list[tuple[int, int]]:

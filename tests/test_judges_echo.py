@@ -36,7 +36,9 @@ def body(tokens: list[str], values: list[Any] | None = None, tops: list[Any] | N
         (["\ufffd"] * 4, "🙂", [0, 0, 0, 0]),
         (["\ufffd", "\ufffd"], "\ufffd\ufffd", [0, 1]),
         (["a", "", "b"], "ab", [0, 1, 1]),
+        (["", "\ufffd", "\ufffd", "", "\ufffd", "\ufffd", "", "a"], "é é a", [0, 0, 0, 1, 2, 2, 3, 3]),
         (["", "A", "\ufffd", "\ufffd", "\ufffd", "\ufffd", ""], "Aéé ", [0, 0, 1, 1, 2, 2, 3]),
+        (["a", "\ufffd", "\ufffd", "\ufffd", "b"], "a▁b", [0, 1, 1, 1, 2]),
         ([], "", []),
     ],
 )
