@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from finetune.attention import Part, attention, together
+from finetune.transformer import Layout
 
 LIKE = 0.7  # rows at least this long, as a share of the longest, are padded to the same length for attention
 Numbers = npt.NDArray[np.int64]
@@ -148,6 +149,20 @@ class Pass:
             own = out[begin:end], weight[begin:end]
             seen.append(own[0] if trunk is None else together(own, trunk.seen_by(layer, q[begin:end])))
         return torch.cat(seen) if len(seen) > 1 else seen[0]
+
+
+class Beside:
+    """A layout (see `finetune.transformer.Layout`) of others, one behind the other in one pass."""
+
+    def __init__(self, layouts: Sequence[Layout]):
+        """None of them sees another's tokens."""
+        self._layouts, self._sizes = layouts, [len(each.places) for each in layouts]
+        self.places = torch.cat([each.places for each in layouts])
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """See `finetune.transformer.Layout`."""
+        parts = zip(self._layouts, *(torch.split(part, self._sizes) for part in (q, k, v)), strict=True)
+        return torch.cat([layout.attend(layer, *own) for layout, *own in parts])
 
 
 def _alike(rows: Sequence[Row], start: int, end: int) -> list[tuple[int, int]]:

@@ -15,14 +15,14 @@ from finetune.budget import Budget
 from finetune.cohorts import Cohort, Step
 from finetune.errors import FinetuneError
 from finetune.memory import out_of_memory
-from finetune.passes import Pass, Row, Trunk
+from finetune.passes import Beside, Pass, Row, Trunk
 from finetune.sampling import Sampling, choose
-from finetune.transformer import Transformer
+from finetune.transformer import Layout, Transformer
 
 StopReason = Literal["stop", "length", "context"]
 # Tokens that a shared beginning has to save before it is read by itself: every step then looks at it by itself.
 _SAVES = {"cpu": 128, "mps": 512, "cuda": 4096}
-_JOIN_AT = 8  # shares of the batch: so much of it waits to be free before the next prompts are read
+_JOIN_AT = 16  # shares of the batch: so much of it waits to be free before the next prompts are read
 _COHORTS = 8  # side by side; with more, two become one
 
 
@@ -88,72 +88,82 @@ class Writing:
     def run(self) -> Iterator[tuple[int, Generated]]:
         """Prompts and their answers, as these end."""
         while self.waiting or self.cohorts:
+            joining = self._joining()
             try:
-                rows, logits = self._read() if self._has_room() else self._step()
+                rows, logits = self._advance(joining)
             except (MemoryError, RuntimeError) as error:
+                self.waiting.extendleft(reversed(joining))
                 if not out_of_memory(error):
                     raise
                 self._retreat(error)
                 continue
             yield from self._write(rows, logits)
 
-    @property
-    def _running(self) -> int:
-        return len(self.written)
-
-    def _has_room(self) -> bool:
-        free = self.batch_size - self._running
-        if not self.waiting or free < 1:
-            return False
-        # A few at a time: reading one alone would take nearly as long as reading eight.
-        return not self._running or (free >= self.batch_size / _JOIN_AT and self._fits(self.waiting[0]))
-
-    def _fits(self, prompt: int) -> bool:
-        return sum(cohort.held for cohort in self.cohorts) + len(self.prompts[prompt]) <= self.budget.kept
-
-    def _read(self) -> tuple[list[int], Tensor]:
-        """Let prompts in; logits (rows, vocab) of the first token of each."""
+    def _joining(self) -> list[int]:
+        """Take the prompts that are read next: none before there is room for several, which cost little more."""
+        running = len(self.written)
+        if running and self.batch_size - running < self.batch_size / _JOIN_AT:
+            return []
+        held = sum(cohort.held for cohort in self.cohorts)
         rows: list[int] = []
         tokens = 0
-        while self.waiting and self._running + len(rows) < self.batch_size:
+        while self.waiting and running + len(rows) < self.batch_size:
             own = self._own_length(self.waiting[0])
-            if rows and (tokens + own > self.budget.tokens or not self._fits(self.waiting[0])):
+            fits = tokens + own <= self.budget.tokens and held + tokens + own <= self.budget.kept
+            if not fits and (rows or running):
                 break
             rows.append(self.waiting.popleft())
             tokens += own
-        try:
-            made, logits = self._prefill(rows)
-        except BaseException:
-            self.waiting.extendleft(reversed(rows))
-            raise
-        for row in rows:
+        return rows
+
+    @torch.inference_mode()
+    def _advance(self, joining: Sequence[int]) -> tuple[list[int], Tensor]:
+        """One pass: the next token of everyone who is writing, and the prompts of those who join.
+
+        Returns:
+            The rows, and (rows, vocab) logits of what follows.
+        """
+        rows = [row for cohort in self.cohorts for row in cohort.rows]
+        tokens = torch.tensor([self.written[row][-1] for row in rows], dtype=torch.long, device=self.model.device)
+        layout: Layout | None = Step(self.cohorts, self.model.device) if rows else None
+        wanted, made = None, list[Cohort]()
+        if joining:
+            made, reading, last = self._reading(joining)
+            wanted = (torch.cat([torch.arange(len(rows), device=self.model.device), len(rows) + last]),)
+            tokens = torch.cat([tokens, reading.tokens])
+            layout = Beside([layout, reading]) if layout else reading
+        logits = self.model.head(self.model.hidden(tokens, layout=layout, wanted=wanted))
+        for cohort in self.cohorts:
+            cohort.advance()
+        for row in joining:
             self.written[row] = []
             self.random[row] = torch.Generator().manual_seed(self.seeds[row])
             self._let_go(self.tree.last[row].parent)
-        self.cohorts += made
-        self.cohorts.sort(key=lambda cohort: id(cohort.trunk))  # those of one trunk side by side
+        # Those of one trunk side by side: they look at it together.
+        self.cohorts = sorted([*self.cohorts, *made], key=lambda cohort: id(cohort.trunk))
         self._unite()
-        return rows, logits
+        return [*rows, *joining], logits
 
     def _own_length(self, row: int) -> int:
         last = self.tree.last[row]
         return last.end - last.begin
 
-    def _prefill(self, rows: Sequence[int]) -> tuple[list[Cohort], Tensor]:
+    def _reading(self, rows: Sequence[int]) -> tuple[list[Cohort], Pass, Tensor]:
+        """Cohorts that a pass over some prompts fills, the pass, and where in it each prompt's last token is."""
         by_trunk: dict[Branch | None, list[int]] = {}
         for row in rows:
             by_trunk.setdefault(self.tree.last[row].parent, []).append(row)
         trunks = {branch: self._trunk(branch) for branch in by_trunk}
-        behind = [self._row(self.tree.last[row], trunks[self.tree.last[row].parent]) for row in rows]
-        with torch.inference_mode():
-            layout = Pass(behind, self.model.device)
-            begins = dict(zip(rows, layout.begins.tolist(), strict=True))
-            cohorts = []
-            for branch, members in by_trunk.items():
-                cohorts.append(Cohort(members, [self._own_length(row) for row in members], trunks[branch]))
-                cohorts[-1].take_from(layout, [begins[row] for row in members])
-            last = torch.tensor([begins[row] + self._own_length(row) - 1 for row in rows], device=self.model.device)
-            return cohorts, self.model.head(self.model.hidden(layout.tokens, layout=layout, wanted=(last,)))
+        layout = Pass(
+            [self._row(self.tree.last[row], trunks[self.tree.last[row].parent]) for row in rows], self.model.device
+        )
+        begins = dict(zip(rows, layout.begins.tolist(), strict=True))
+        cohorts = []
+        for branch, members in by_trunk.items():
+            cohorts.append(Cohort(members, [self._own_length(row) for row in members], trunks[branch]))
+            cohorts[-1].take_from(layout, [begins[row] for row in members])
+        last = [begins[row] + self._own_length(row) - 1 for row in rows]
+        return cohorts, layout, torch.tensor(last, device=self.model.device)
 
     def _trunk(self, branch: Branch | None) -> Trunk | None:
         """The keys and values up to a branch's end, computed when first needed."""
@@ -168,11 +178,10 @@ class Writing:
         return trunk
 
     def _compute(self, branch: Branch, before: Trunk | None) -> Trunk:
-        with torch.inference_mode():
-            layout = Pass([self._row(branch, before)], self.model.device)
-            trunk = layout.keep(0, branch.end - branch.begin, before)
-            nothing = torch.empty(0, dtype=torch.long, device=self.model.device)
-            self.model.hidden(layout.tokens, layout=layout, wanted=(nothing,))
+        layout = Pass([self._row(branch, before)], self.model.device)
+        trunk = layout.keep(0, branch.end - branch.begin, before)
+        nothing = torch.empty(0, dtype=torch.long, device=self.model.device)
+        self.model.hidden(layout.tokens, layout=layout, wanted=(nothing,))
         return trunk
 
     def _row(self, branch: Branch, trunk: Trunk | None) -> Row:
@@ -193,19 +202,8 @@ class Writing:
             if not pairs:
                 return
             one, other = min(pairs, key=lambda pair: abs(pair[0].width - pair[1].width))
-            with torch.inference_mode():
-                one.join(other)
+            one.join(other)
             self.cohorts.remove(other)
-
-    @torch.inference_mode()
-    def _step(self) -> tuple[list[int], Tensor]:
-        """One more token for every row; logits (rows, vocab)."""
-        rows = [row for cohort in self.cohorts for row in cohort.rows]
-        last = torch.tensor([self.written[row][-1] for row in rows], device=self.model.device)
-        logits = self.model.head(self.model.hidden(last, layout=Step(self.cohorts, self.model.device)))
-        for cohort in self.cohorts:
-            cohort.advance()
-        return rows, logits
 
     def _write(self, rows: Sequence[int], logits: Tensor) -> Iterator[tuple[int, Generated]]:
         """Choose the next token of each row; whoever has ended leaves."""
@@ -236,14 +234,14 @@ class Writing:
 
     def _retreat(self, error: BaseException) -> None:
         """After memory has run out: half as many side by side; the rest begins again later."""
-        side_by_side = max(self._running, 1) if self.cohorts else self.batch_size
+        side_by_side = max(len(self.written), 1) if self.cohorts else self.batch_size
         if side_by_side < 2 and not self.budget.halve():
             raise FinetuneError(
                 "out of memory with a single prompt; free some memory, take a smaller model, or --dtype bfloat16"
             ) from error
         self.batch_size = max(1, min(self.batch_size, side_by_side) // 2)
         self.budget.halve()
-        while self._running > self.batch_size and self.cohorts:
+        while len(self.written) > self.batch_size and self.cohorts:
             for row in reversed(self.cohorts.pop().rows):
                 del self.written[row], self.random[row]
                 if trunk := self.tree.last[row].parent:

@@ -154,6 +154,7 @@ def run_benchmark(
         progress=progress,
         on_result=on_result,
         first=first,
+        remark=remark,
     )
     settings = suite.listed(settings)
     outcomes = [_outcome(result, target.record.fingerprint, settings) for result in results]
@@ -201,6 +202,7 @@ def _run(
     progress: Callable[[int, int], None] | None,
     on_result: Callable[[dict[str, JSON]], None] | None,
     first: Callable[[str], None],
+    remark: Callable[[str], None],
 ) -> "BenchmarkResult":
     """Run the tasks, recording every answered request."""
     from benchmarks.resuming import Hooks
@@ -214,6 +216,7 @@ def _run(
             record=lambda key, value: writer.append(AnsweredRequest(key=key, value=value), sync=False),
             progress=progress or (lambda done, total: None),
             first=first,
+            warn=remark,
         )
         return run_tasks(
             lambda: language_model(target, settings, hooks),

@@ -19,8 +19,9 @@ def ask_native(
     settings: "AnswerSettings",
     style: Style,
     keep: Callable[..., None],
+    say: Callable[[str], None] = lambda note: None,
 ) -> None:
-    """Have a checkpoint give every answer wanted, and keep each as it ends.
+    """Have a checkpoint give every answer wanted, and keep each as it ends; `say` hears of memory run out.
 
     Raises:
         FinetuneError: If the checkpoint cannot be loaded.
@@ -43,6 +44,7 @@ def ask_native(
         batch_size=settings.batch_size,
         vocab_size=tokenizer.vocab_size,
         seeds=[seed_of(settings.seed, one) for one in todo],
+        say=say,
     )
     before = time.monotonic()
     for index, written in answers:

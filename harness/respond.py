@@ -57,7 +57,7 @@ class AnswerSettings(BaseModel):
     seed: int = 0
     dtype: str = "float32"
     device: str = "auto"
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(64, ge=1)
     concurrency: int = Field(8, ge=1)
 
     def deciding(self) -> dict[str, JSON]:
@@ -129,10 +129,12 @@ def respond(
     fresh: bool = False,
     progress: Progress | None = None,
     first: Callable[[str], None] | None = None,
+    remark: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Collect a checkpoint's answers to a data set, and list the evaluation in the run.
 
-    Before the first answer that is not recorded, `first` is called with the prompt as it is sent.
+    Before the first answer that is not recorded, `first` is called with the prompt as it is sent; `remark` hears
+    of memory that ran out.
 
     Raises:
         HarnessError: If the run cannot be written or another process writes the same file.
@@ -155,7 +157,7 @@ def respond(
             keeper.attempts = {k: r.attempt + 1 for k, r in recorded.items()}
             if first:
                 first(todo[0].prompt if style else readable(chat_messages(todo[0].entry)))
-            _ask(target, todo, settings, style, keeper)
+            _ask(target, todo, settings, style, keeper, remark)
     responses = file.read()
     evaluation = Evaluation(
         stage="respond",
@@ -279,10 +281,17 @@ class _Keeper:
             self.progress(self.done, self.total)
 
 
-def _ask(target: Target, todo: Sequence[Asked], settings: AnswerSettings, style: Style | None, keeper: _Keeper) -> None:
+def _ask(
+    target: Target,
+    todo: Sequence[Asked],
+    settings: AnswerSettings,
+    style: Style | None,
+    keeper: _Keeper,
+    remark: Callable[[str], None],
+) -> None:
     if style is None:
         ask_endpoint(target, todo, settings, keeper.keep)
     elif target.kind == "transformers":
-        ask_transformers(target, todo, settings, style, keeper.keep)
+        ask_transformers(target, todo, settings, style, keeper.keep, remark)
     else:
-        ask_native(target, todo, settings, style, keeper.keep)
+        ask_native(target, todo, settings, style, keeper.keep, remark)

@@ -119,7 +119,15 @@ def collect(
         for one in asked:
             with screen.progress(f"{target.record.name} answers {one.data.name}", "answers") as advance:
                 evaluation = respond(
-                    run, target, one.data, settings, role=one.role, fresh=fresh, progress=advance, first=first
+                    run,
+                    target,
+                    one.data,
+                    settings,
+                    role=one.role,
+                    fresh=fresh,
+                    progress=advance,
+                    first=first,
+                    remark=screen.warn,
                 )
             answered.append(Answered(run.known(target.record), one.data, evaluation))
             _warn(evaluation, target.record.name, one.data, screen)
