@@ -5,12 +5,12 @@ from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any
 
-from benchmarks.catalog import Manager, empty_manager, resolve, task_manager
 from benchmarks.errors import BenchmarkError
-from benchmarks.hub import hub_is_off, hub_is_there, without_hub
-from benchmarks.members import Settings, members
-from benchmarks.missing_data import files_wanted, read_by
-from benchmarks.needs import check_needs
+from benchmarks.index.catalog import Manager, empty_manager, resolve, task_manager
+from benchmarks.index.members import Settings, members
+from benchmarks.index.needs import check_needs
+from benchmarks.sources.hub import hub_is_off, hub_is_there, without_hub
+from benchmarks.sources.missing_data import files_wanted, read_by
 
 Task = Any  # lm_eval.api.task.Task
 Loaded = dict[str, Any]  # lm_eval.tasks.manager.TaskDict: tasks and groups by name

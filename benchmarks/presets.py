@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import BenchmarkError, unknown_name
-from benchmarks.mmlu_files import Splits, read_subjects
-from benchmarks.mmlu_rows import Doc
+from benchmarks.sources.mmlu_files import Splits, read_subjects
+from benchmarks.sources.mmlu_rows import Doc
 
 MMLU_SHOTS = 5
 """Hendrycks et al. 2021 (arXiv:2009.03300). lm-eval's own default is 0."""
@@ -54,7 +54,7 @@ def mmlu_tasks(subjects: Sequence[str] | None = None, data_dir: str | Path | Non
 
     Args:
         subjects: Only these, or those of the groups named; all when not given.
-        data_dir: A folder that `benchmarks.mmlu_files` reads; its subjects need not be MMLU's own. From the hub
+        data_dir: A folder that `benchmarks.sources.mmlu_files` reads; its subjects need not be MMLU's own. From the hub
             when not given.
 
     Raises:

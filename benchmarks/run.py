@@ -10,10 +10,10 @@ from inspect import isfunction
 from statistics import fmean
 from typing import Any, Literal
 
-from benchmarks.catalog import Manager
-from benchmarks.empty_choices import refuse_empty_choices
+from benchmarks.choices.empty import refuse_empty_choices
+from benchmarks.choices.generative import generative
 from benchmarks.errors import BenchmarkError
-from benchmarks.generative import generative
+from benchmarks.index.catalog import Manager
 from benchmarks.items import ItemResult, aggregations, item_results, metric_name
 from benchmarks.lm_eval_result import whole_result, with_standard_errors
 from benchmarks.loading import Loaded, Task, TaskSpec, load_specs
@@ -105,7 +105,7 @@ def run_tasks(
         limit: The first so many items of each task.
         seed: Of few-shot sampling and of tasks that shuffle; lm-eval's usual ones when not given.
         how: `generate` has the model write which choice it takes, in every multiple-choice task (see
-            `benchmarks.generative`); other tasks are as ever.
+            `benchmarks.choices.generative`); other tasks are as ever.
         chat: Put prompts into the model's chat template, examples as turns of their own.
         talks: The model answers in a conversation whatever `chat` says, so that it needs room to think.
         on_item: Called with every item, once all are answered.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from finetune.adapter import Fetch
     from finetune.checkpoint import Checkpoint, Training
-    from harness.foreign_folders import Foreign
+    from harness.foreign.folders import Foreign
 
 Scheme = Literal["path", "hf", "openai", "ollama"]
 Kind = Literal["native", "transformers", "endpoint"]
@@ -247,7 +247,7 @@ def hidden_checkpoints(targets: Iterable[Target]) -> Iterator[str]:
 
 def _local(reference: Reference) -> Target:
     from finetune.checkpoint import base_fingerprint, fingerprint, read_training
-    from harness.foreign_folders import look
+    from harness.foreign.folders import look
 
     folder = find_folder(reference)
     training, fetch = read_training(folder), _fetch_for(folder)

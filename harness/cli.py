@@ -9,18 +9,18 @@ import typer
 from pydantic import ValidationError
 from typer.exceptions import Abort, TyperException
 
-from harness import options
-from harness.answer_flags import with_answer_flags
-from harness.bench_command import bench, tasks
-from harness.data_command import data
+from harness.commands import options
+from harness.commands.answer_flags import with_answer_flags
+from harness.commands.bench import bench, tasks
+from harness.commands.data import data
+from harness.commands.finetune import finetune
+from harness.commands.mmlu import mmlu
+from harness.commands.run import run as run_folders
+from harness.commands.showing import DONE, json_of, report_of, say_hidden, show
 from harness.errors import HarnessError
-from harness.finetune_command import finetune
 from harness.mistakes import in_words
-from harness.mmlu_command import mmlu
 from harness.respond import AnswerSettings
-from harness.run_command import run as run_folders
 from harness.screen import Screen
-from harness.showing import DONE, json_of, report_of, say_hidden, show
 
 WITH_FAILURES, WRONG_USE, INTERRUPTED = 1, 2, 130
 

@@ -79,7 +79,7 @@ def _foreign(target: Target, settings: "BenchmarkSettings", hooks: "Hooks") -> A
     import torch
 
     from benchmarks.transformers_lm import TransformersLM
-    from harness.foreign_models import load_foreign
+    from harness.foreign.models import load_foreign
 
     assert target.foreign is not None, "its kind says so"
     loaded = load_foreign(target.foreign, device=pick_device(settings.device), dtype=getattr(torch, settings.dtype))

@@ -13,7 +13,7 @@ from finetune.styles import CHAT, Style, style_named, text_of
 from harness.checkpoints import Target
 from harness.endpoints import ask_endpoint, chat_messages, readable
 from harness.errors import HarnessError
-from harness.foreign_answers import ask_transformers
+from harness.foreign.answers import ask_transformers
 from harness.native_answers import ask_native
 from harness.reasoning import apart
 from harness.records import JSON, Evaluation, Response, Role
@@ -112,7 +112,7 @@ def _tokenizer(target: Target) -> "Tokenizer | None":
     from finetune.tokenizer import Tokenizer
 
     if target.kind == "transformers":
-        from harness.foreign_tokenizer import as_ours, load_tokenizer
+        from harness.foreign.tokenizer import as_ours, load_tokenizer
 
         return as_ours(load_tokenizer(target.tokenizer_folder), target.tokenizer_folder)
     path = target.tokenizer_folder / "tokenizer.json"

@@ -130,8 +130,8 @@ def benchmark_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[st
 
 
 def _main_metric(outcomes: Iterable[Outcome]) -> str:
-    """What the task is known by; see `benchmarks.task_presets`."""
-    from benchmarks.task_presets import main_metric
+    """What the task is known by; see `benchmarks.index.task_presets`."""
+    from benchmarks.index.task_presets import main_metric
 
     first = next((o for o in outcomes if o.metrics), None)
     return main_metric(first.task, first.metrics) if first else ""

@@ -13,7 +13,7 @@ from harness.answers import Answers, record_answers
 from harness.benchmark import BenchmarkSettings, Suite, run_benchmark
 from harness.checkpoints import Target
 from harness.errors import HarnessError
-from harness.first_prompt import shower
+from harness.pictures.first_prompt import shower
 from harness.records import JSON, CheckpointRecord, Evaluation, Response, Role
 from harness.respond import PROMPTS_CUT, AnswerSettings, respond
 from harness.score import judge_responses

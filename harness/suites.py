@@ -12,8 +12,8 @@ from harness.errors import HarnessError
 from harness.records import JSON
 
 if TYPE_CHECKING:
-    from benchmarks.catalog import Manager
-    from benchmarks.offline import Localised
+    from benchmarks.index.catalog import Manager
+    from benchmarks.sources.offline import Localised
 
 
 def mmlu_suite(
@@ -23,7 +23,7 @@ def mmlu_suite(
 
     Args:
         subjects: Names of subjects and groups; all when None.
-        folder: Files as `benchmarks.mmlu_files` reads them; the hub's data set when None.
+        folder: Files as `benchmarks.sources.mmlu_files` reads them; the hub's data set when None.
         cache: Where the hub's files are kept; the user's own place when None. With all questions there, no
             network is asked.
         manager: See `benchmarks.catalog.task_manager`; built when it is needed.
@@ -31,10 +31,10 @@ def mmlu_suite(
     Raises:
         BenchmarkError: If a subject is unknown or the folder is not as wanted.
     """
-    from benchmarks.catalog import task_manager
-    from benchmarks.hub_cache import cached_mmlu, snapshot_in
-    from benchmarks.mmlu_files import read_subjects, subjects_in
+    from benchmarks.index.catalog import task_manager
     from benchmarks.presets import MMLU_GROUPS, MMLU_SUBJECTS, mmlu_subjects, mmlu_tasks, mmlu_tasks_of
+    from benchmarks.sources.hub_cache import cached_mmlu, snapshot_in
+    from benchmarks.sources.mmlu_files import read_subjects, subjects_in
 
     if folder is not None:
         docs = read_subjects(folder, subjects, MMLU_GROUPS)
@@ -73,11 +73,11 @@ def task_suites(names: Sequence[str], local: Sequence[str], manager: Any = None)
         BenchmarkError: If a task is unknown or cannot be run here, or a folder is not as wanted.
         HarnessError: If no task is named, or `local` is not NAME=DIR.
     """
-    from benchmarks.catalog import resolve, task_manager
-    from benchmarks.hub import hub_is_there
-    from benchmarks.needs import check_needs
-    from benchmarks.offline import localise
-    from benchmarks.task_presets import preset_tasks
+    from benchmarks.index.catalog import resolve, task_manager
+    from benchmarks.index.needs import check_needs
+    from benchmarks.index.task_presets import preset_tasks
+    from benchmarks.sources.hub import hub_is_there
+    from benchmarks.sources.offline import localise
 
     if not names:
         raise HarnessError("wanted a task name or several with commas between, found none; see `ift-eval tasks`")
@@ -94,13 +94,13 @@ def task_suites(names: Sequence[str], local: Sequence[str], manager: Any = None)
 
 def _local_presets(folders: Mapping[str, Path]) -> dict[str, Path]:
     """A preset's folder is that of its tasks."""
-    from benchmarks.task_presets import preset_tasks
+    from benchmarks.index.task_presets import preset_tasks
 
     return {task: folder for name, folder in folders.items() for task, _ in preset_tasks(name)}
 
 
 def _suite(name: str, shots: int | None, localised: "Localised") -> Suite:
-    from benchmarks.members import members
+    from benchmarks.index.members import members
 
     choices = any(own.get("output_type") == "multiple_choice" for own in members([name], localised.manager).values())
     label = Path(name).stem if Path(name).suffix in (".yaml", ".yml") else name

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.choice_reading import Offer, read_choice
+from benchmarks.choices.reading import Offer, read_choice
 
 CAPITALS = ["Paris", "London", "Rome", "Berlin"]
 OFFER = Offer(list("ABCD"), CAPITALS)

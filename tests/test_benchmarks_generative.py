@@ -9,14 +9,14 @@ import pytest
 from datasets import Dataset
 from lm_eval.api.model import LM
 
-from benchmarks.choice_reading import read_choice
+from benchmarks.choices.reading import read_choice
+from benchmarks.choices.written import INSTRUCTION, asked, labels_for
 from benchmarks.errors import BenchmarkError
 from benchmarks.items import ItemResult
-from benchmarks.mmlu_files import read_subjects
-from benchmarks.offline import local_task
 from benchmarks.presets import mmlu_tasks, mmlu_tasks_of, quiz_tasks
 from benchmarks.run import run_tasks
-from benchmarks.written_choice import INSTRUCTION, asked, labels_for
+from benchmarks.sources.mmlu_files import read_subjects
+from benchmarks.sources.offline import local_task
 from tests.fake_lms import LongestWins
 from tests.test_benchmarks_run import write_csv
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.offline import localise
 from benchmarks.run import run_tasks
-from benchmarks.split_files import read_split, split_files
+from benchmarks.sources.offline import localise
+from benchmarks.sources.split_files import read_split, split_files
 from tests.fake_lms import LongestWins
 
 Manager = Any

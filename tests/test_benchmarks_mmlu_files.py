@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.hub_cache import snapshot_in
-from benchmarks.mmlu_files import read_subjects, subjects_in
-from benchmarks.mmlu_rows import from_fields
 from benchmarks.presets import MMLU_GROUPS
+from benchmarks.sources.hub_cache import snapshot_in
+from benchmarks.sources.mmlu_files import read_subjects, subjects_in
+from benchmarks.sources.mmlu_rows import from_fields
 from tests.test_benchmarks_run import write_csv
 
 Doc = dict[str, Any]

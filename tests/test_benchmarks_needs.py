@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.imports import missing_packages, nltk_data
+from benchmarks.index.imports import missing_packages, nltk_data
+from benchmarks.index.members import members
+from benchmarks.index.needs import check_needs, needs_of
 from benchmarks.loading import load_specs
-from benchmarks.members import members
-from benchmarks.needs import check_needs, needs_of
 
 Manager = Any
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.catalog import list_tasks, matching, resolve
 from benchmarks.errors import BenchmarkError
-from benchmarks.offline import local_task
+from benchmarks.index.catalog import list_tasks, matching, resolve
 from benchmarks.presets import quiz_tasks
 from benchmarks.run import run_tasks
+from benchmarks.sources.offline import local_task
 from tests.fake_lms import LongestWins
 from tests.test_benchmarks_run import write_csv
 

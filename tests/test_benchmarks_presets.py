@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.items import ItemResult
-from benchmarks.mmlu_files import read_subjects
 from benchmarks.presets import (
     MMLU_GROUPS,
     MMLU_SHOTS,
@@ -26,6 +25,7 @@ from benchmarks.presets import (
     subject_task,
 )
 from benchmarks.run import run_tasks
+from benchmarks.sources.mmlu_files import read_subjects
 from benchmarks.templates import compiled_once
 from harness.compare import compare
 from harness.store import Run

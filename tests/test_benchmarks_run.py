@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.mmlu_files import read_subjects
 from benchmarks.native_lm import NativeLM
 from benchmarks.presets import mmlu_tasks, quiz_tasks, subject_task
 from benchmarks.resuming import Hooks
 from benchmarks.run import ItemResult, run_tasks
+from benchmarks.sources.mmlu_files import read_subjects
 from finetune.budget import Budget
 from finetune.checkpoint import Checkpoint, save_checkpoint
 from finetune.presets import ModelConfig

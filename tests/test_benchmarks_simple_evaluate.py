@@ -12,9 +12,9 @@ from benchmarks.corpus import aggregate
 from benchmarks.errors import BenchmarkError
 from benchmarks.items import digest
 from benchmarks.lm_eval_result import RESAMPLES, merged, write_result
-from benchmarks.offline import localise
 from benchmarks.quiet import quiet
 from benchmarks.run import run_tasks
+from benchmarks.sources.offline import localise
 from tests.fake_lms import LongestWins
 from tests.test_benchmarks_local_data import GLUE, jsonl, questions
 

@@ -9,19 +9,19 @@ import pytest
 
 from benchmarks.corpus import aggregate
 from benchmarks.errors import BenchmarkError
-from benchmarks.task_presets import PRESETS, main_metric, preset_tasks
+from benchmarks.index.task_presets import PRESETS, main_metric, preset_tasks
 from harness.benchmark import BenchmarkSettings, Suite, run_benchmark
 from harness.checkpoints import Target, resolve
 from harness.compare import compare
 from harness.errors import HarnessError
 from harness.lm_eval_json import ResultFiles
+from harness.pictures.report import picture
+from harness.pictures.tasks import lines, listed
 from harness.records import AnsweredRequest, Outcome
-from harness.report import picture
 from harness.screen import Screen
 from harness.stages import benchmark_all
 from harness.store import Run
 from harness.suites import task_suites
-from harness.tasks_table import lines, listed
 from tests.conftest import MakeCheckpoint
 from tests.test_benchmarks_local_data import jsonl
 

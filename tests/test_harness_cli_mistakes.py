@@ -139,7 +139,8 @@ def test_data_that_cannot_be_read(place: Place, line: str, said: str) -> None:
         ("respnd base --data data.json", "unknown command 'respnd': did you mean respond?"),
         (
             "zzzz",
-            "unknown command 'zzzz': known: bench, compare, data, demo, export, finetune, judge, mmlu, respond, run, tasks",
+            "unknown command 'zzzz': known: bench, compare, data, demo, export, finetune, judge, mmlu, respond, run, "
+            "tasks",
         ),
         ("respond base --dta data.json", "unknown flag '--dta': did you mean --data"),
         ("respond", "missing argument 'CKPT...'"),
@@ -376,7 +377,7 @@ def test_a_torn_last_line_is_no_damage(place: Place) -> None:
         ("export base data.json --to gguf", "data.json is there already; choose another file, or --overwrite it"),
         ("export base run --to hf", "run is there already; choose another folder, or --overwrite it"),
         ("export openai:m@http://h out --to hf", "export: wanted a model folder or hub name, found the endpoint m"),
-        ("mmlu ollama:m --data quiz --shots 1 --how loglikelihood", "log-probabilities of a prompt; take --how generate"),
+        ("mmlu ollama:m --data quiz --how loglikelihood", "log-probabilities of a prompt; take --how generate"),
         ("mmlu base --data away", "or away/SUBJECT/test-*.parquet (or .jsonl) as on the hub, but away is not there"),
         ("mmlu base --data data.json", "but data.json is a file"),
         ("mmlu base --data run", "or run/SUBJECT/test-*.parquet (or .jsonl) as on the hub, but there is neither"),

@@ -16,8 +16,8 @@ from finetune.lora import LoraConfig, attach
 from finetune.splits import make_splits
 from finetune.survey.survey import Survey
 from harness.base_reading import gpt2_at_hand, read_base
-from harness.data_command import sides_of
-from harness.data_report import bars, picture, visible
+from harness.commands.data import sides_of
+from harness.pictures.data import bars, picture, visible
 from tests.command_line import Said, in_process
 from tests.conftest import MakeCheckpoint, entries_json
 

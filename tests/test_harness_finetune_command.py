@@ -11,8 +11,8 @@ from finetune.checkpoint import load_checkpoint
 from finetune.lora import adapters_of
 from finetune.recipes import TrainConfig
 from finetune.state import State, read_state
-from harness import options
-from harness.settings_flags import with_flags_of
+from harness.commands import options
+from harness.commands.settings_flags import with_flags_of
 from tests.command_line import Said, Word, contents, in_process
 from tests.conftest import MakeCheckpoint
 

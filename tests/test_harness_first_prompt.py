@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness.first_prompt import framed, shower
+from harness.pictures.first_prompt import framed, shower
 from harness.screen import Screen
 
 

@@ -14,8 +14,8 @@ from finetune.instructions import DataSet, read_data_set
 from harness.benchmark import BenchmarkSettings, run_benchmark
 from harness.checkpoints import resolve
 from harness.errors import HarnessError
-from harness.foreign_answers import Prompt, Writer
-from harness.foreign_models import ForeignModel
+from harness.foreign.answers import Prompt, Writer
+from harness.foreign.models import ForeignModel
 from harness.records import Outcome, Response
 from harness.respond import AnswerSettings, respond
 from harness.store import Run

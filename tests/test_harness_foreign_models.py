@@ -10,9 +10,9 @@ import torch
 from finetune.errors import FinetuneError
 from harness.checkpoints import resolve
 from harness.errors import HarnessError
-from harness.foreign_folders import Foreign
-from harness.foreign_models import context_of, load_foreign
-from harness.foreign_tokenizer import load_tokenizer
+from harness.foreign.folders import Foreign
+from harness.foreign.models import context_of, load_foreign
+from harness.foreign.tokenizer import load_tokenizer
 from tests.foreign_folders import (
     KINDS,
     Harm,

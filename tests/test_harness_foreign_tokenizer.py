@@ -10,7 +10,7 @@ from finetune.errors import FinetuneError
 from finetune.examples import encode_prompt, stop_tokens
 from finetune.instructions import Entry
 from finetune.styles import STYLES
-from harness.foreign_tokenizer import as_ours, check_ids, load_tokenizer
+from harness.foreign.tokenizer import as_ours, check_ids, load_tokenizer
 from tests.foreign_folders import CHATML, KINDS, make_model, write_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

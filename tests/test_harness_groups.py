@@ -12,8 +12,8 @@ from scipy import stats
 from benchmarks.presets import MMLU_GROUPS, MMLU_SUBJECTS
 from harness.compare import compare
 from harness.findings import Breakdown, Part, Report
-from harness.groups_report import subjects_tables
-from harness.report import WIDTH, picture
+from harness.pictures.groups import subjects_tables
+from harness.pictures.report import WIDTH, picture
 from harness.stats.intervals import wilson_interval
 from harness.stats.multiplicity import benjamini_hochberg
 from harness.stats.paired import mcnemar_p

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.mmlu_files import read_subjects
+from benchmarks.sources.mmlu_files import read_subjects
 from harness.findings import Report
 from harness.records import Outcome
 from harness.store import Run

@@ -7,7 +7,7 @@ from rich.table import Table as RichTable
 
 from harness.compare import compare
 from harness.findings import Losses, Pick, Report
-from harness.report import WIDTH, details_of, losses_lines, pick_sentence, picture, table_of
+from harness.pictures.report import WIDTH, details_of, losses_lines, pick_sentence, picture, table_of
 from harness.store import Run
 from tests.recorded import checkpoint, judged, measured
 

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from harness.compare import compare
 from harness.findings import Course, Report, Trajectory
+from harness.pictures.report import WIDTH, picture
+from harness.pictures.trajectory import BLOCKS, WIDEST, spark, turning_lines
 from harness.records import CheckpointRecord
-from harness.report import WIDTH, picture
 from harness.store import Run
-from harness.trajectory_picture import BLOCKS, WIDEST, spark, turning_lines
 from tests.recorded import checkpoint, judged, measured
 
 

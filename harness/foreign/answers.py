@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from finetune.errors import FinetuneError
 from finetune.segments import Style
 from harness.checkpoints import Target, pick_device
-from harness.foreign_calls import quiet
+from harness.foreign.calls import quiet
 from harness.native_answers import sampling_of, seed_of
 
 if TYPE_CHECKING:
     from finetune.generate import Generated, Sampling
-    from harness.foreign_models import ForeignModel
+    from harness.foreign.models import ForeignModel
     from harness.respond import AnswerSettings, Asked
 
 
@@ -44,8 +44,8 @@ def ask_transformers(
 
     from finetune.examples import encode_prompt, stop_tokens
     from finetune.generate import fit_prompt
-    from harness.foreign_models import load_foreign
-    from harness.foreign_tokenizer import as_ours, check_ids
+    from harness.foreign.models import load_foreign
+    from harness.foreign.tokenizer import as_ours, check_ids
 
     assert target.foreign is not None, "others are asked by harness.native_answers and harness.endpoints"
     loaded = load_foreign(target.foreign, device=pick_device(settings.device), dtype=getattr(torch, settings.dtype))

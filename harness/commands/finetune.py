@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from finetune.recipes import TrainConfig, recipe_named
-from harness import options
+from harness.commands import options
+from harness.commands.settings_flags import with_flags_of
 from harness.screen import Screen
-from harness.settings_flags import with_flags_of
 
 
 @with_flags_of(TrainConfig, also={"learning_rate": ["--lr"]})

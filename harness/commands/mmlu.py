@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 import typer
 
 from benchmarks.presets import MMLU_SHOTS
-from harness import options
+from harness.commands import options
+from harness.commands.showing import run_suites
 from harness.errors import HarnessError
 from harness.screen import Screen
-from harness.showing import run_suites
 
 Both = Literal["loglikelihood", "generate", "both"]
 

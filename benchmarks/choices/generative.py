@@ -13,7 +13,7 @@ def generative(loaded: Loaded, *, chat: bool = False) -> Loaded:
 
     A prompt that lists lettered choices, as MMLU's does, stays as it is; to any other the choices are added as
     lines "A. ...", with "Answer:" behind them. One line of instruction comes first. How replies are read: see
-    `benchmarks.choice_reading`.
+    `benchmarks.choices.reading`.
 
     Args:
         loaded: What was loaded; it is left as it is.
@@ -28,7 +28,7 @@ def generative(loaded: Loaded, *, chat: bool = False) -> Loaded:
 def _turned(name: str, task: Task, *, chat: bool) -> Task:
     from lm_eval.api.task import ConfigurableTask
 
-    from benchmarks.written_choice import WrittenChoice
+    from benchmarks.choices.written import WrittenChoice
 
     if task.OUTPUT_TYPE != "multiple_choice" or isinstance(task, WrittenChoice):
         return task

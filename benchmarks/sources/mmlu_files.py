@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import BenchmarkError, unknown_name
-from benchmarks.hub_cache import snapshot_in
-from benchmarks.mmlu_rows import Doc, from_columns, from_fields
+from benchmarks.sources.hub_cache import snapshot_in
+from benchmarks.sources.mmlu_rows import Doc, from_columns, from_fields
 
 Splits = dict[str, list[Doc]]  # "dev", the examples, and "test"
 Source = dict[str, Callable[[], Splits]]  # how each subject that a layout holds is read

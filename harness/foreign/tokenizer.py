@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.errors import FinetuneError
 from harness.errors import HarnessError
-from harness.foreign_calls import first_line, quiet
+from harness.foreign.calls import first_line, quiet
 
 if TYPE_CHECKING:
     from finetune.tokenizer import Tokenizer

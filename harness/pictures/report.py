@@ -10,9 +10,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.findings import Losses, Pick, Report, Row, Table
-from harness.groups_report import agreements_lines, breakdown_parts
+from harness.pictures.groups import agreements_lines, breakdown_parts
+from harness.pictures.trajectory import trajectory_parts
 from harness.records import Comparison, Summary
-from harness.trajectory_picture import trajectory_parts
 
 WIDTH = 80  # characters that a terminal has at least
 OTHERS = 4  # lines for other metrics below a table

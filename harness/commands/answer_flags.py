@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from harness import options
+from harness.commands import options
 from harness.respond import AnswerSettings
 
 # Of each setting; the default is the setting's own.

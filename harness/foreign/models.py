@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.foreign_calls import first_line, quiet
-from harness.foreign_folders import SERVE, Foreign
+from harness.foreign.calls import first_line, quiet
+from harness.foreign.folders import SERVE, Foreign
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,7 @@ def load_foreign(foreign: Foreign, *, device: "torch.device", dtype: "torch.dtyp
         FinetuneError: If there is no memory for it.
     """
     from finetune.memory import room_for_weights
-    from harness.foreign_tokenizer import load_tokenizer
+    from harness.foreign.tokenizer import load_tokenizer
 
     check_config(foreign.folder)
     tokenizer = load_tokenizer(foreign.tokenizer)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.members import Settings, data_set, scored_split
+from benchmarks.index.members import Settings, data_set, scored_split
 
 _TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
 _MANY = 3  # tasks named of a group

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.catalog import Manager, resolve
 from benchmarks.errors import BenchmarkError, unknown_name
+from benchmarks.index.catalog import Manager, resolve
+from benchmarks.index.members import Settings, members, scored_split
 from benchmarks.loading import Task, one_line
-from benchmarks.members import Settings, members, scored_split
 from benchmarks.quiet import quiet
-from benchmarks.split_files import SUFFIXES, read_split, split_files
+from benchmarks.sources.split_files import SUFFIXES, read_split, split_files
 
 _SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
@@ -48,7 +48,7 @@ def localise(names: Sequence[str], local: Mapping[str, str | Path], manager: Man
         names: What will be run: tasks, groups, tags.
         local: Folder by NAME: a task; a group or tag, for those of its tasks whose files are there; or a data set of
             the hub (`cais/mmlu`), for every task that reads it. Files are looked for in FOLDER/TASK,
-            FOLDER/CONFIGURATION, FOLDER/data and FOLDER (see `benchmarks.split_files`), with the fields of the
+            FOLDER/CONFIGURATION, FOLDER/data and FOLDER (see `benchmarks.sources.split_files`), with the fields of the
             hub's data set. A task's own name counts before a group's.
         manager: See `benchmarks.catalog.task_manager`.
 

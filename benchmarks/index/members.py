@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.catalog import Manager, is_task_file
+from benchmarks.index.catalog import Manager, is_task_file
 
 Settings = dict[str, Any]
 """A task's settings as its file has them, files it includes merged in; functions are `FOLDER/MODULE.NAME`."""

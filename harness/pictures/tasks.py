@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.report import WIDTH
+from harness.pictures.report import WIDTH
 
 if TYPE_CHECKING:
-    from benchmarks.needs import Needs
+    from benchmarks.index.needs import Needs
 
 _NAME, _ANSWER = 36, 9  # widths
 
@@ -44,9 +44,9 @@ def listed(pattern: str | None, manager: Any = None) -> list[Listed]:
     Raises:
         HarnessError: If there are none.
     """
-    from benchmarks.catalog import list_tasks, matching, task_manager
-    from benchmarks.needs import needs_of, needs_together
-    from benchmarks.task_presets import PRESETS
+    from benchmarks.index.catalog import list_tasks, matching, task_manager
+    from benchmarks.index.needs import needs_of, needs_together
+    from benchmarks.index.task_presets import PRESETS
 
     manager = manager or task_manager()
     presets = [name for name in PRESETS if pattern is None or matching(pattern, [name])]

@@ -7,7 +7,7 @@ import typer
 
 from finetune.instructions import Entry
 from finetune.splits import Splits
-from harness import options
+from harness.commands import options
 from harness.errors import HarnessError
 from harness.screen import Screen
 
@@ -38,7 +38,7 @@ def data(
     Exit code 1 if test or validation questions stand among the training entries (but for case and punctuation),
     or one question has several different answers; anything else is a remark.
     """
-    from harness.data_report import picture
+    from harness.pictures.data import picture
 
     screen = Screen(json=json, quiet=quiet)
     found = look_through(

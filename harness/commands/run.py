@@ -8,12 +8,12 @@ import typer
 
 from finetune.instructions import read_data_set
 from finetune.styles import CHAT, check_style
-from harness import options
-from harness.answer_flags import with_answer_flags
+from harness.commands import options
+from harness.commands.answer_flags import with_answer_flags
+from harness.commands.showing import DONE, show
 from harness.errors import HarnessError
 from harness.respond import AnswerSettings
 from harness.screen import Screen
-from harness.showing import DONE, show
 from harness.store import Run
 
 if TYPE_CHECKING:

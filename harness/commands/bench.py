@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness import options
+from harness.commands import options
+from harness.commands.showing import DONE, json_of, run_suites
 from harness.screen import Screen
-from harness.showing import DONE, json_of, run_suites
 
 
 def bench(
@@ -76,7 +76,7 @@ def tasks(
     json: options.Json = False,
 ) -> int:
     """List the benchmarks there are, and what they need."""
-    from harness.tasks_table import lines, listed
+    from harness.pictures.tasks import lines, listed
 
     found = listed(pattern)
     for line in lines(found) if not json else ():

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.catalog import Manager
 from benchmarks.errors import BenchmarkError
-from benchmarks.imports import missing_packages, nltk_data
-from benchmarks.members import Settings, data_set, members
+from benchmarks.index.catalog import Manager
+from benchmarks.index.imports import missing_packages, nltk_data
+from benchmarks.index.members import Settings, data_set, members
 
 ANSWERS = {
     "multiple_choice": "choices",

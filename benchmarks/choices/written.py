@@ -12,7 +12,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 
-from benchmarks.choice_reading import Offer, read_choice
+from benchmarks.choices.reading import Offer, read_choice
 
 Doc = Any
 

@@ -32,7 +32,7 @@ def report_of(kept: Run, slugs: set[str], datasets: set[str], *, judge: str | No
 
 def show(report: Report, screen: Screen, *, full: bool) -> None:
     """The picture, or JSON."""
-    from harness.report import picture
+    from harness.pictures.report import picture
 
     screen.show(picture(report, full=full))
     screen.print_json(report.model_dump_json(indent=1))
