@@ -14,9 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmarks.errors import BenchmarkError
 from finetune.branches import Branch, Tokens, Tree, grow
 from finetune.budget import Budget
-from finetune.memory import out_of_memory
+from finetune.memory import freed_memory_kept, out_of_memory
 from finetune.passes import Pass, Row, Trunk
 from finetune.transformer import Transformer
 
@@ -99,6 +100,9 @@ def score_windows(
         windows: What to score.
         budget: Tokens in one pass and in the trunks kept; halved when memory runs out.
         say: Told when that happens.
+
+    Raises:
+        BenchmarkError: If it runs out with hardly any tokens in a pass.
     """
     sharing: dict[bytes, list[int]] = defaultdict(list)
     for index, each in enumerate(windows):
@@ -176,21 +180,27 @@ def _passes(
     say: Callable[[str], None],
 ) -> Iterator[Answers]:
     """For each pass the windows of its targets, their log-probabilities, and whether they were the likeliest."""
-    waiting = deque(readings)
-    held = 0  # tokens of trunks that are needed still
-    while waiting:
-        chosen = _choose(waiting, budget, held)
-        try:
-            done = _read(model, sequences, chosen, budget.logits)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error) or not budget.halve():
-                raise
-            say(f"out of memory: going on with {budget.tokens} tokens in a pass")
-            waiting.extendleft(reversed(chosen))
-            continue
-        held += sum(reading.length for reading in chosen if reading.is_trunk) - _let_go(chosen)
-        if done is not None:
-            yield done
+    with freed_memory_kept(model.device):
+        waiting = deque(readings)
+        held = 0  # tokens of trunks that are needed still
+        while waiting:
+            chosen = _choose(waiting, budget, held)
+            try:
+                done = _read(model, sequences, chosen, budget.logits)
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                if not budget.halve():
+                    raise BenchmarkError(
+                        f"out of memory with {budget.tokens} tokens at once; free some memory, take a smaller model, "
+                        f"or --dtype bfloat16"
+                    ) from error
+                say(f"out of memory: going on with {budget.tokens} tokens in a pass")
+                waiting.extendleft(reversed(chosen))
+                continue
+            held += sum(reading.length for reading in chosen if reading.is_trunk) - _let_go(chosen)
+            if done is not None:
+                yield done
 
 
 def _choose(waiting: deque[_Reading], budget: Budget, held: int) -> list[_Reading]:

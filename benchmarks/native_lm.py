@@ -21,7 +21,6 @@ from benchmarks.resuming import Answer, Answers, Hooks, Pairs, Prompts, Resuming
 from finetune.budget import Budget, budget_for
 from finetune.examples import stop_tokens
 from finetune.generate import generate
-from finetune.memory import freed_memory_kept
 from finetune.segments import Style
 from finetune.tokenizer import Tokenizer
 from finetune.transformer import Transformer
@@ -213,7 +212,6 @@ def _answering(model: Transformer) -> Iterator[None]:
     training = model.training
     model.eval()
     try:
-        with freed_memory_kept(model.device):
-            yield
+        yield
     finally:
         model.train(training)

@@ -94,13 +94,18 @@ class Cohort:
     def join(self, other: "Cohort") -> None:
         """Take another one's rows in, behind the same trunk."""
         width = max(self.width, other.width)
+
+        def both(a: Tensor, b: Tensor) -> Tensor:
+            block = a.new_zeros(len(self.rows) + len(other.rows), a.shape[1], width + _ROOM, a.shape[3])
+            block[: len(self.rows), :, width - self.width : width] = a[: len(self.rows), :, : self.width]
+            block[len(self.rows) :, :, width - other.width : width] = b[: len(other.rows), :, : other.width]
+            return block
+
+        # All of it before anything changes: memory may run out on the way.
+        keys = [both(a, b) for a, b in zip(self._keys, other._keys, strict=True)]
+        values = [both(a, b) for a, b in zip(self._values, other._values, strict=True)]
+        self._keys, self._values = keys, values
         self._first = np.concatenate([self._first + width - self.width, other._first + width - other.width])
-        for mine, theirs in ((self._keys, other._keys), (self._values, other._values)):
-            for layer, (a, b) in enumerate(zip(mine, theirs, strict=True)):
-                block = a.new_zeros(len(self._first), a.shape[1], width + _ROOM, a.shape[3])
-                block[: len(self.rows), :, width - self.width : width] = a[: len(self.rows), :, : self.width]
-                block[len(self.rows) :, :, width - other.width : width] = b[: len(other.rows), :, : other.width]
-                mine[layer] = block
         self.rows += other.rows
         self.width = width
 

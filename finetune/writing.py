@@ -90,6 +90,7 @@ class Writing:
         while self.waiting or self.cohorts:
             joining = self._joining()
             try:
+                self._unite()
                 rows, logits = self._advance(joining)
             except (MemoryError, RuntimeError) as error:
                 self.waiting.extendleft(reversed(joining))
@@ -141,7 +142,6 @@ class Writing:
             self._let_go(self.tree.last[row].parent)
         # Those of one trunk side by side: they look at it together.
         self.cohorts = sorted([*self.cohorts, *made], key=lambda cohort: id(cohort.trunk))
-        self._unite()
         return [*rows, *joining], logits
 
     def _own_length(self, row: int) -> int:
@@ -195,6 +195,7 @@ class Writing:
             if not self.needed[branch]:
                 self.trunks.pop(branch, None)
 
+    @torch.inference_mode()
     def _unite(self) -> None:
         """Join cohorts of like width behind one trunk while there are many: each costs every layer a call."""
         while len(self.cohorts) > _COHORTS:
