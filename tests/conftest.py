@@ -12,11 +12,15 @@ os.environ.setdefault("COLUMNS", "100")
 
 import pytest
 import torch
+from hypothesis import settings
 
 from finetune.checkpoint import Checkpoint, Training, save_checkpoint
 from finetune.presets import ModelConfig
 from finetune.tokenizer import Tokenizer, train_tokenizer
 from finetune.transformer import Transformer
+
+settings.register_profile("shared machine", deadline=None)  # whose pauses say nothing about an example
+settings.load_profile("shared machine")
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [

@@ -81,7 +81,7 @@ def test_a_damaged_folder_says_what_is_wrong_with_it(tiny: Checkpoint, tmp_path:
     config, weights = tmp_path / "c" / "config.json", tmp_path / "c" / "model.safetensors"
     plain = json.loads(config.read_text("utf-8"))
     config.write_text(json.dumps(plain | {"model_type": "mamba"}), "utf-8")
-    with pytest.raises(FinetuneError, match="found mamba; hf:NAME"):
+    with pytest.raises(FinetuneError, match="found mamba; answers and benchmarks take it through transformers"):
         load_checkpoint(tmp_path / "c")
     config.write_text(json.dumps(plain), "utf-8")
     weights.write_bytes(b"not tensors at all")
