@@ -101,6 +101,13 @@ class NativeLM(ResumingLM):
         """See `ResumingLM`."""
         return bool(self._read(arguments).sampling.temperature)
 
+    def as_sent(self, context: str) -> str:
+        """See `ResumingLM`."""
+        tokens = self._reader.text(context)
+        if len(tokens) <= self.max_length:
+            return context
+        return f"[{len(tokens) - self.max_length} tokens cut] {self.tokenizer.decode(tokens[-self.max_length :])}"
+
     def score_pairs(self, pairs: Pairs) -> Answers:
         """See `ResumingLM`."""
         return self._score({key: self._pair_windows(*pair) for key, pair in pairs.items()})

@@ -79,6 +79,10 @@ class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types
         """Whether these generation arguments draw at random, so that asking again is another draw."""
         return bool(arguments.get("do_sample")) or float(arguments.get("temperature") or 0) > 0
 
+    def as_sent(self, context: str) -> str:
+        """What of a context the model reads, where it does not read all of it."""
+        return context
+
     def was_truncated(self, context: str) -> bool:
         """Whether this context has been cut on the left to fit the model."""
         return context in self.truncated
@@ -131,7 +135,7 @@ class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types
     def _show(self, missing: Mapping[str, tuple[Any, ...]]) -> None:
         if missing and not self._shown:
             self._shown = True
-            self._hooks.first(str(next(iter(missing.values()))[0]))
+            self._hooks.first(self.as_sent(str(next(iter(missing.values()))[0])))
 
 
 def request_key(kind: str, *arguments: Any) -> str:

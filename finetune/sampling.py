@@ -8,6 +8,8 @@ from torch import Tensor
 
 from finetune.errors import FinetuneError
 
+_COLDEST = 1e-30  # temperatures below are 0 to float32
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -61,7 +63,9 @@ def choose(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Genera
         )
     if sampling.temperature == 0:
         return list(places.tolist())
-    chances = _filtered(logits.float().cpu() / sampling.temperature, sampling).softmax(-1)
+    # The likeliest is at 0, whatever the temperature: the others go as far down as numbers do.
+    scaled = (logits - best.unsqueeze(-1)).float().cpu() / max(sampling.temperature, _COLDEST)
+    chances = _filtered(scaled, sampling).softmax(-1)
     return [int(torch.multinomial(row, 1, generator=own)) for own, row in zip(generators, chances, strict=True)]
 
 
@@ -75,5 +79,6 @@ def _filtered(logits: Tensor, sampling: Sampling) -> Tensor:
         chances = ordered.softmax(-1)
         # A token stays while those before it have less than top-p together, so the first always does.
         drop = chances.cumsum(-1) - chances >= sampling.top_p
+        drop[:, 0] = False
         logits = logits.masked_fill(drop.scatter(-1, places, drop), float("-inf"))
     return logits

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.checkpoints import Target
-from harness.language_models import how_of, language_model
+from harness.language_models import how_of, language_model, template_of
 from harness.records import JSON, AnsweredRequest, CorpusValue, Evaluation, Outcome, now
 from harness.store import Run, record_key
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.run import BenchmarkResult
 
 
+EVERY = "every one"  # a note that begins so is no warning
 How = Literal["loglikelihood", "generate"]
 
 
@@ -32,6 +33,7 @@ class BenchmarkSettings(BaseModel):
         how: Whether multiple choice compares log-likelihoods of the choices or has the checkpoint write which;
             what the checkpoint can when None: an endpoint without log-probabilities writes.
         chat: Put prompts into the checkpoint's chat template.
+        template: Hash of that template; found, not given.
         dtype: In which the model computes.
         device: Where; not part of what is recorded under.
         memory: GiB that computing may take beside the weights; by the machine when None; not part either.
@@ -46,6 +48,7 @@ class BenchmarkSettings(BaseModel):
     seed: int | None = None
     how: How | None = None
     chat: bool = False
+    template: str | None = None
     dtype: str = "float32"
     device: str = "auto"
     memory: float | None = Field(None, gt=0)
@@ -134,7 +137,8 @@ def run_benchmark(
     """
     record = run.known(target.record)
     shots = suite.shots if settings.shots is None else settings.shots
-    settings = settings.model_copy(update={"shots": shots})
+    template = template_of(target) if settings.chat else None
+    settings = settings.model_copy(update={"shots": shots, "template": template})
     done = _recorded(run, record.slug, target, suite, settings)
     if done and not fresh and on_result is None:
         listed = done.model_copy(update={"created": now()})  # what was asked for last is what is shown
@@ -246,6 +250,8 @@ def _unread(outcomes: Sequence[Outcome]) -> list[str]:
     unread = [outcome.metrics["unparsed"] for outcome in outcomes if "unparsed" in outcome.metrics]
     if not unread:
         return []
+    if not sum(unread):
+        return [f"{EVERY} of {len(unread)} replies names a choice"]
     share = f"{100 * sum(unread) / len(unread):.1f} %"
     return [f"{sum(unread):.0f} of {len(unread)} replies ({share}) name no choice, which counts as wrong"]
 

@@ -158,11 +158,7 @@ def _pick(judged: Family, validation: Family | None, names: Mapping[str, str], b
     picked = by_slug[best.checkpoint.slug]
     others = [s for s in judged.scores if s is not picked]
     against = [comparison_of(other, picked, judged, names) for other in others]
-    undecided = [
-        names[other.checkpoint.slug]
-        for other, c in zip(others, adjusted(against, judged), strict=True)
-        if c is None or c.p_adjusted >= LEVEL
-    ]
+    told = [(names[o.checkpoint.slug], c) for o, c in zip(others, adjusted(against, judged), strict=True)]
     baseline = by_slug.get(base.slug)
     against_base = None
     if baseline is not None and baseline is not picked:
@@ -174,7 +170,9 @@ def _pick(judged: Family, validation: Family | None, names: Mapping[str, str], b
         name=names[picked.checkpoint.slug],
         picked_on="validation" if all_validated else "test",
         against_base=against_base,
-        undecided=undecided,
+        undecided=[name for name, c in told if c is None or c.p_adjusted >= LEVEL],
+        n_deciding=len(shared),
+        contradicted=[name for name, c in told if c is not None and c.verdict == "better"],
     )
 
 

@@ -1,4 +1,4 @@
-"""The one exception that the roof itself raises for a user's mistake."""
+"""What the roof itself raises for a user's mistake."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -10,6 +10,10 @@ MOST = 12  # names listed where none is near: a user's folder may hold hundreds
 
 class HarnessError(Exception):
     """A mistake the user can mend. Its text is one line: what was wanted, what came, the way out."""
+
+
+class CheckpointError(HarnessError):
+    """One checkpoint cannot be used; others may."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> HarnessError:

@@ -8,6 +8,7 @@ from benchmarks.errors import BenchmarkError
 from finetune.errors import FinetuneError
 from harness.benchmark import BenchmarkSettings, Suite
 from harness.checkpoints import Target
+from harness.errors import CheckpointError
 from harness.judging import named_judge
 from harness.records import Evaluation
 from harness.respond import AnswerSettings
@@ -73,7 +74,7 @@ def run_every_stage(run: Run, targets: Sequence[Target], wanted: Wanted, screen:
         for what, do in _stages(run, target, wanted, done, screen).items():
             try:
                 do()
-            except (FinetuneError, BenchmarkError) as error:
+            except (FinetuneError, BenchmarkError, CheckpointError) as error:
                 errors.append(error)
                 done.failed[what] = str(error)
                 screen.warn(f"{what} left out: {error}")

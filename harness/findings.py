@@ -48,12 +48,16 @@ class Pick(BaseModel):
         picked_on: The kind of items it was picked on; "test" means that pick and score share them.
         against_base: Its comparison with the baseline on the test items; None when it is the baseline.
         undecided: Checkpoints that cannot be told apart from it on the test items.
+        n_deciding: Items it was picked on.
+        contradicted: Checkpoints that are better than it on the test items.
     """
 
     name: str
     picked_on: Role
     against_base: Comparison | None
     undecided: list[str]
+    n_deciding: int = 0
+    contradicted: list[str] = []
 
 
 class Losses(BaseModel):

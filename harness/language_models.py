@@ -1,13 +1,15 @@
 """A checkpoint as the lm-eval model that answers a benchmark."""
 
+import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from harness.checkpoints import Target, pick_device
-from harness.errors import HarnessError
+from harness.errors import CheckpointError, HarnessError
 
 if TYPE_CHECKING:
     from benchmarks.resuming import Hooks
+    from finetune.segments import Style
     from harness.benchmark import BenchmarkSettings, How
 
 
@@ -96,12 +98,38 @@ def _foreign(target: Target, settings: "BenchmarkSettings", hooks: "Hooks") -> A
     )
 
 
+def chat_of(target: Target) -> "Style | None":
+    """What `--chat` puts prompts into: the style a checkpoint was trained in, else its chat template.
+
+    Returns:
+        The style; None for an endpoint, which has its own.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    from harness.respond import AnswerSettings, own_style, style_of
+
+    if target.folder is not None and own_style(target) is None:
+        raise CheckpointError(
+            f"--chat: {target.record.name} has no chat template and no style it was trained in; go without, or give "
+            f"a checkpoint that has one"
+        )
+    return style_of(target, AnswerSettings())
+
+
+def template_of(target: Target) -> str | None:
+    """Hash of what `--chat` puts prompts into, 8 hex digits; None for an endpoint. Raises as `chat_of`."""
+    style = chat_of(target)
+    if style is None:
+        return None
+    return hashlib.sha256(f"{style.name} {style.chat_template}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
 def _native(target: Target, settings: "BenchmarkSettings", hooks: "Hooks") -> Any:
     from benchmarks.native_lm import NativeLM
     from finetune.budget import budget_for
-    from harness.respond import AnswerSettings, style_of
 
-    style = style_of(target, AnswerSettings()) if settings.chat else None
+    style = chat_of(target) if settings.chat else None
     checkpoint = target.load(device=settings.device, dtype=settings.dtype)
     return NativeLM(
         checkpoint.model,

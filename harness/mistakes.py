@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from typer.exceptions import TyperException
 
 from harness.errors import unknown_name
+from harness.screen import visible
 
 
 def in_words(error: Exception) -> str:
@@ -21,7 +22,7 @@ def in_words(error: Exception) -> str:
         text = f"{error.strerror or error}{where}; what was recorded before is intact"
     else:
         text = str(error)
-    return " ".join(text.split())
+    return visible(" ".join(text.split()))
 
 
 def _usage(error: TyperException) -> str:

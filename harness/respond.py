@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -91,20 +90,20 @@ def style_of(target: Target, settings: AnswerSettings) -> Style | None:
                 f"--top-k {settings.top_k}: {target.record.name} is an endpoint; it takes --top-p instead"
             )
         return None
-    name = settings.style or _own_style(target.tokenizer_folder, target) or "alpaca"
+    name = settings.style or own_style(target) or "alpaca"
     style = style_named(name, _tokenizer(target) if name == CHAT else None)
     if settings.system:
         check_place(style, settings.system, target.record.name)
     return style
 
 
-def _own_style(folder: Path, target: Target) -> str | None:
-    """The style a checkpoint was trained in, as far as that is known."""
+def own_style(target: Target) -> str | None:
+    """The style a checkpoint was trained in, else its chat template, as far as that is known."""
     from finetune.vocabulary.tokenizer_config import read_tokenizer_config
 
     if target.training:
         return target.training.style
-    return CHAT if read_tokenizer_config(folder).chat_template else None
+    return CHAT if read_tokenizer_config(target.tokenizer_folder).chat_template else None
 
 
 def _tokenizer(target: Target) -> "Tokenizer | None":

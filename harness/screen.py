@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,20 @@ from rich.progress import Task as RichTask
 from rich.text import Text
 
 Advance = Callable[[int, int], None]  # done, of how many
+
+
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")  # control and format characters, lone surrogates, private ones
+
+
+def visible(text: str) -> str:
+    """The text with what cannot be seen, or moves the cursor, spelt out; lines stay lines."""
+    return "".join(character if character == "\n" else _seen(character) for character in text)
+
+
+def _seen(character: str) -> str:
+    if unicodedata.category(character) not in _UNSEEN:
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 class RateColumn(TextColumn):
@@ -50,19 +65,19 @@ class Screen:
 
     def show(self, what: RenderableType) -> None:
         """Print a result."""
-        (self.err if self.json else self.out).print(what)
+        (self.err if self.json else self.out).print(Text(visible(what)) if isinstance(what, str) else what)
 
     def say(self, line: str, *, once: bool = False) -> None:
         """Print a remark; with `once` only if it has not been made before."""
         if not self.quiet and not (once and line in self.said):
             self.said.add(line)
-            self.err.print(Text(line), soft_wrap=True)
+            self.err.print(Text(visible(line)), soft_wrap=True)
 
     def warn(self, line: str) -> None:
         """Print what the user must know, quiet or not; once, however many checkpoints it holds for."""
         if line not in self.said:
             self.said.add(line)
-            self.err.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)
+            self.err.print(Text(visible(f"warning: {line}"), style="yellow"), soft_wrap=True)
 
     def print_json(self, text: str) -> None:
         """Print the JSON of a result, when it is asked for."""

@@ -115,7 +115,7 @@ def _family(
 
 
 # What may differ between evaluations in one table: a limit (paired on shared items), how many samples.
-_MAY_DIFFER = ("limit", "samples", "style", "own_style")
+_MAY_DIFFER = ("limit", "samples", "style", "own_style", "template")
 
 
 def _refuse_mixed(

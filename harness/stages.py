@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from finetune.errors import FinetuneError
 from finetune.instructions import DataSet, complaints, read_data_set
 from harness.answers import Answers, record_answers
-from harness.benchmark import BenchmarkSettings, Suite, run_benchmark
+from harness.benchmark import EVERY, BenchmarkSettings, Suite, run_benchmark
 from harness.checkpoints import Target
 from harness.errors import HarnessError
 from harness.pictures.first_prompt import shower
@@ -248,7 +248,8 @@ def benchmark_all(
                     on_result=partial(on_result, target) if on_result else None,
                 )
             for note in evaluation.notes:
-                screen.warn(f"{target.record.name}, {suite.name}: {note}")
+                tell = screen.say if note.startswith(EVERY) else screen.warn
+                tell(f"{target.record.name}, {suite.name}: {note}")
             made.append(evaluation)
     return made
 

@@ -6,7 +6,6 @@ laid along the prompt here, and the endpoint's own `text_offset` is not needed.
 """
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,11 +62,13 @@ def read_echo(body: str, prompt: str) -> list[EchoedToken]:
         texts, values, tops = ([*told[field]] for field in _FIELDS)
     except (KeyError, TypeError):
         raise NoEchoError("it gives no log-probabilities of a prompt") from None
+    if not all(isinstance(text, str) for text in texts) or not len(texts) == len(values) == len(tops):
+        raise NoEchoError("its tokens are no texts, or not as many as their log-probabilities")
     spans = lay(texts[: _of_prompt(answer, len(texts))], prompt)
     if spans is None:
         raise NoEchoError("the tokens it gives do not spell the prompt")
     tokens = [
-        EchoedToken(str(text), start, end, _number(value), _likeliest(value, top))
+        EchoedToken(text, start, end, _number(value), _likeliest(value, top))
         for text, (start, end), value, top in zip(texts, spans, values, tops, strict=False)
     ]
     if any(token.loglikelihood is None for token in tokens[1:]):
@@ -90,16 +91,20 @@ def _number(value: Any) -> float | None:
     """
     if value is None:
         return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value) or value > 1e-3:
+    if not _is_log_probability(value):
         raise CallBodyError(f"not a log-probability: {str(value)[:40]}")
-    return max(float(value), _LOWEST)
+    return float(max(value, _LOWEST))
+
+
+def _is_log_probability(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value <= 1e-3  # no NaN is
 
 
 def _likeliest(value: Any, top: Any) -> bool:
     """Whether a token's log-probability is that of the likeliest one; the texts of two tokens may be the same."""
     if value is None:
         return False
-    if not isinstance(top, dict) or not top or not all(isinstance(one, int | float) for one in top.values()):
+    if not isinstance(top, dict) or not top or not all(map(_is_log_probability, top.values())):
         raise NoEchoError("it does not tell which token was likeliest")
     return bool(value >= max(top.values()))
 

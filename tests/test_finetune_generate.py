@@ -228,3 +228,10 @@ def test_out_of_memory_with_one_prompt_says_what_to_do() -> None:
 
 def test_no_prompts_no_answers(tiny: Checkpoint) -> None:
     assert list(generate(tiny.model, [], Sampling(), stop_tokens=frozenset())) == []
+
+
+@pytest.mark.parametrize("extreme", [{"temperature": 1e-46}, {"temperature": 1.0, "top_p": 1e-300}])
+def test_as_cold_as_can_be_takes_the_likeliest(tiny: Checkpoint, extreme: dict[str, float]) -> None:
+    prompts = prompts_of(tiny, 5)
+    greedy = answers(tiny, prompts, Sampling(max_new_tokens=8), 5)
+    assert answers(tiny, prompts, Sampling(max_new_tokens=8, **extreme), 5) == greedy  # type: ignore[arg-type]

@@ -57,8 +57,15 @@ def test_nothing_in_a_prompt_reaches_the_terminal_as_a_command(prompt: str) -> N
 def test_it_is_shown_once_a_command_and_checkpoint_and_kind() -> None:
     screen, out = screen_of()
     for name, what in (("a", "prompt"), ("a", "prompt"), ("b", "prompt"), ("a", "benchmark prompt")):
-        shower(screen, name, what)("x")
-    assert out.getvalue().count("| x") == 3
+        shower(screen, name, what)("x" if name == "a" else "y")
+    lines = [line.strip() for line in out.getvalue().splitlines()]
+    assert lines == [
+        "a, the first prompt as it is sent:",
+        "| x",
+        "b, the first prompt as it is sent:",
+        "| y",
+        "a: its first benchmark prompt is the same",
+    ]
     silent, nothing = screen_of(quiet=True)
     shower(silent, "a")("x")
     assert nothing.getvalue() == ""

@@ -93,8 +93,8 @@ def test_a_long_name_is_broken_and_its_numbers_stay_whole(run: Run) -> None:
 
 
 def test_a_difference_that_cannot_be_told_is_said_with_what_could_have_been_missed(run: Run) -> None:
-    judged(run, "base", [50.0, 40.0, 60.0, 20.0])
-    judged(run, "new", [51.0, 38.0, 63.0, 19.0])
+    judged(run, "base", [50.0, 40.0, 60.0, 20.0, 30.0, 10.0])
+    judged(run, "new", [51.0, 38.0, 63.0, 19.0, 31.0, 9.0])
     report = compare(run)
     c = report.tables[0].rows[1].comparison
     assert c is not None
@@ -103,7 +103,24 @@ def test_a_difference_that_cannot_be_told_is_said_with_what_could_have_been_miss
     assert f" can't tell: could have missed {c.detectable:.1f} (new)" in text
     assert " could have missed x: smaller true differences are seen less than 4 times in 5" in text
     assert " The pick and its score share the test items, so the score flatters it." in text
-    assert " judge card: 8 of 8 scored · not checked by people" in text
+    assert " judge card: 12 of 12 scored · not checked by people" in text
+
+
+def test_with_too_few_items_no_difference_could_have_been_seen(run: Run) -> None:
+    judged(run, "base", [10.0, 10.0, 10.0])
+    judged(run, "new", [90.0, 80.0, 95.0])
+    text = shown(compare(run))
+    assert " too few items (3) for any difference to be told" in text
+    assert not any("could have missed" in line and "(new)" in line for line in text)
+
+
+def test_a_pick_on_validation_that_the_test_items_contradict_says_so(run: Run) -> None:
+    for name, test, validation in (("base", 10.0, 50.0), ("new", 60.0, 40.0)):
+        judged(run, name, [test + n % 3 for n in range(20)])
+        judged(run, name, [validation, validation + 1, validation], data="validation-12345678", role="validation")
+    text = " ".join(shown(compare(run)))
+    assert "PICK base: none scored higher on the 3 validation items." in text
+    assert "But on the test items new did better: so few items (3) pick by luck." in text
 
 
 def test_what_is_unscored_is_counted_with_its_reasons_and_what_it_could_move(run: Run) -> None:

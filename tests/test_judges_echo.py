@@ -57,6 +57,28 @@ def test_tokens_of_another_text_are_refused(texts: list[str], prompt: str) -> No
     assert lay(texts, prompt) is None
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"tokens": ["a", "b"], "token_logprobs": [None], "top_logprobs": [None, {"b": -1.0}]},
+        {"tokens": ["a", "b"], "token_logprobs": [None, -1.0], "top_logprobs": [None]},
+        {"tokens": [1, 2], "token_logprobs": [None, -1.0], "top_logprobs": [None, {"b": -1.0}]},
+        {"tokens": ["a", "b"], "token_logprobs": [None, -1.0], "top_logprobs": [None, {"b": float("nan")}]},
+        {"tokens": ["a", "b"], "token_logprobs": [None, -1.0], "top_logprobs": [None, {"b": True}]},
+    ],
+)
+def test_lists_that_do_not_belong_together_are_no_echo(told: dict[str, Any]) -> None:
+    with pytest.raises(NoEchoError):
+        read_echo(json.dumps({"choices": [{"text": "", "logprobs": told}]}), "ab")
+
+
+def test_a_log_probability_of_any_length_is_read() -> None:
+    told = {"tokens": ["a", "b"], "token_logprobs": [None, -(10**400)], "top_logprobs": [None, {"b": -1}]}
+    tokens = read_echo(json.dumps({"choices": [{"text": "", "logprobs": told}]}), "ab")
+    assert tokens[1].loglikelihood is not None
+    assert tokens[1].loglikelihood < -1000
+
+
 MAKE = {"gpt2": small("gpt2").tokenizer, "llama3": small("llama3").tokenizer, "llama2": small("llama2").tokenizer}
 
 

@@ -8,6 +8,7 @@ from benchmarks.index.members import Settings, data_set, scored_split
 
 _TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
 _MANY = 3  # tasks named of a group
+_MMLU = "cais/mmlu"
 
 
 def files_wanted(tasks: Mapping[str, Settings], said: str) -> str:
@@ -22,6 +23,8 @@ def files_wanted(tasks: Mapping[str, Settings], said: str) -> str:
     if not missing:
         return "give local files with --local NAME=DIR"
     task, settings = next(iter(missing.items()))
+    if all(s["dataset_path"] == _MMLU for s in missing.values()):
+        return f"give its files: for mmlu with --data DIR, for run with --mmlu-data DIR, else with --local {_MMLU}=DIR"
     if len(tasks) == 1:
         return f"give local files: --local {task}=DIR with {_files(settings)}"
     data_sets = sorted({str(s["dataset_path"]) for s in missing.values()})

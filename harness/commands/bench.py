@@ -78,8 +78,11 @@ def tasks(
     """List the benchmarks there are, and what they need."""
     from harness.pictures.tasks import lines, listed
 
+    screen = Screen(json=json)
+    screen.say("reading lm-eval's index of tasks ...")
     found = listed(pattern)
     for line in lines(found) if not json else ():
         print(line)
-    Screen(json=json).print_json(json_of([one.as_json() for one in found]))
+    screen.say(f"{len(found)} names; columns: name, how it is answered, what it needs")
+    screen.print_json(json_of([one.as_json() for one in found]))
     return DONE

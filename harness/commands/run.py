@@ -100,6 +100,8 @@ def chosen_suites(
     from harness.suites import mmlu_suite, task_suites
 
     names = list(dict.fromkeys(name.strip() for name in (tasks or "").split(",") if name.strip()))
+    if tasks is not None and not names:
+        raise HarnessError(f"--tasks {tasks}: wanted names with commas between, found none; see `ift-eval tasks`")
     if mmlu_data is not None and "mmlu" not in names:
         raise HarnessError("--mmlu-data is for the task mmlu; add it to --tasks, or leave the flag out")
     others = [name for name in names if name != "mmlu"]

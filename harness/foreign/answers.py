@@ -37,7 +37,7 @@ def ask_transformers(
     """Have a checkpoint give every answer wanted, and keep each batch as it ends; `say` hears of memory run out.
 
     Raises:
-        HarnessError: If transformers cannot load the checkpoint.
+        CheckpointError: If transformers cannot load the checkpoint.
         FinetuneError: If it does not fit together, or runs out of memory with a single prompt.
     """
     import torch

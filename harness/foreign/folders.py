@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.errors import CheckpointError
 
 if TYPE_CHECKING:
     from finetune.adapter import Fetch
@@ -71,7 +71,7 @@ def look(folder: Path, fetch: "Fetch") -> Foreign | None:
 
     Raises:
         FinetuneError: If a file is broken or missing.
-        HarnessError: If neither runs it, or the packages that would are not installed.
+        CheckpointError: If neither runs it, or the packages that would are not installed.
     """
     from finetune.adapter import check_tensors, find_base, is_adapter, read_adapter, read_base
     from finetune.architectures import read_config
@@ -108,13 +108,13 @@ def _checked(foreign: Foreign) -> Foreign:
 
     wanted = ["transformers", *(["peft"] if foreign.adapter else [])]
     if missing := [name for name in wanted if importlib.util.find_spec(name) is None]:
-        raise HarnessError(f"{foreign.reason}; to answer it wants {' and '.join(missing)}: {INSTALL}")
+        raise CheckpointError(f"{foreign.reason}; to answer it wants {' and '.join(missing)}: {INSTALL}")
     _check_kind(read_json(foreign.folder / "config.json"), foreign.folder)
     weight_files.weight_files(foreign.folder)
     if foreign.adapter and not adapter.weight_files(foreign.adapter):
-        raise HarnessError(f"{foreign.adapter}: wanted {adapter.WEIGHTS} beside {adapter.CONFIG}, found none")
+        raise CheckpointError(f"{foreign.adapter}: wanted {adapter.WEIGHTS} beside {adapter.CONFIG}, found none")
     if not _has_tokenizer(foreign.tokenizer):
-        raise HarnessError(
+        raise CheckpointError(
             f"{foreign.tokenizer} holds no tokenizer; copy tokenizer.json, or tokenizer.model, from the model it "
             f"was made from"
         )
@@ -125,13 +125,13 @@ def _check_kind(config: dict[str, Any], folder: Path) -> None:
     named = config.get("architectures") or []
     what = ", ".join(map(str, named)) if isinstance(named, list) and named else str(config.get("model_type"))
     if config.get("is_encoder_decoder"):
-        raise HarnessError(
+        raise CheckpointError(
             f"{folder}: wanted a model that goes on with a text, found the encoder-decoder {what}, which is not run "
             f"here; {SERVE}"
         )
     tasks = [name for name in map(str, named) if "For" in name and not any(part in name for part in _WRITES)]
     if tasks and len(tasks) == len(named):
-        raise HarnessError(f"{folder}: wanted a model that writes text (...ForCausalLM), found {what}")
+        raise CheckpointError(f"{folder}: wanted a model that writes text (...ForCausalLM), found {what}")
 
 
 def _has_tokenizer(folder: Path) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.errors import CheckpointError
 from harness.foreign.calls import first_line, quiet
 from harness.foreign.folders import SERVE, Foreign
 
@@ -58,7 +58,7 @@ def load_foreign(foreign: Foreign, *, device: "torch.device", dtype: "torch.dtyp
     """Load a model, with its adapter if it has one.
 
     Raises:
-        HarnessError: If transformers or peft cannot, or tensors are missing.
+        CheckpointError: If transformers or peft cannot, or tensors are missing.
         FinetuneError: If there is no memory for it.
     """
     from finetune.memory import room_for_weights
@@ -87,7 +87,7 @@ def check_config(folder: Path) -> None:
     Code in the folder is never run.
 
     Raises:
-        HarnessError: If it does not.
+        CheckpointError: If it does not.
     """
     from transformers import AutoConfig
 
@@ -96,7 +96,7 @@ def check_config(folder: Path) -> None:
         with quiet():
             AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever Python raises inside code that somebody else wrote
-        raise HarnessError(f"{folder / 'config.json'}: transformers cannot read it: {first_line(error)}") from error
+        raise CheckpointError(f"{folder / 'config.json'}: transformers cannot read it: {first_line(error)}") from error
 
 
 def _check_known(folder: Path) -> None:
@@ -111,11 +111,11 @@ def _check_known(folder: Path) -> None:
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         return
     if config.get("auto_map"):
-        raise HarnessError(
+        raise CheckpointError(
             f"{folder}: model_type {kind!r} wants to run code of its own (auto_map), which is never done; {SERVE}"
         )
     known = "has no language model for" if kind in CONFIG_MAPPING_NAMES else "does not know"
-    raise HarnessError(
+    raise CheckpointError(
         f"{folder}: transformers {transformers.__version__} {known} model_type {kind!r}; update it, or {SERVE}"
     )
 
@@ -143,7 +143,7 @@ def _load(folder: Path, dtype: "torch.dtype") -> Any:
     missing = sorted(loading["missing_keys"])
     if missing:  # transformers fills them with random numbers and goes on
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise HarnessError(f"{folder}: its weights lack the tensor {missing[0]}{more}; copy or download it again")
+        raise CheckpointError(f"{folder}: its weights lack the tensor {missing[0]}{more}; copy or download it again")
     return model
 
 
@@ -186,7 +186,7 @@ def _failed(what: str, error: Exception) -> Exception:
     """Our error for theirs; being out of memory goes on as it is."""
     from finetune.memory import out_of_memory
 
-    return error if out_of_memory(error) else HarnessError(f"{what}: {first_line(error)}")
+    return error if out_of_memory(error) else CheckpointError(f"{what}: {first_line(error)}")
 
 
 def _virtual_tokens(model: Any) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.errors import FinetuneError
-from harness.errors import HarnessError
+from harness.errors import CheckpointError
 from harness.foreign.calls import first_line, quiet
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer as transformers reads a folder; code that lies there is not run.
 
     Raises:
-        HarnessError: If transformers cannot read it.
+        CheckpointError: If transformers cannot read it.
     """
     from transformers import AutoTokenizer
 
@@ -28,7 +28,7 @@ def load_tokenizer(folder: Path) -> Any:
         with quiet():
             return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever Python raises inside code that somebody else wrote
-        raise HarnessError(
+        raise CheckpointError(
             f"{folder}: transformers cannot read its tokenizer: {first_line(error)}; copy tokenizer.json again from "
             f"the model it was made from"
         ) from error

@@ -1,13 +1,11 @@
 """The exact prompt of one item, shown before a checkpoint is first asked, so that a wrong template is seen in time."""
 
-import unicodedata
 from collections.abc import Callable
 
-from harness.screen import Screen
+from harness.screen import Screen, visible
 
 LINES = 40  # a longer prompt loses its middle
 LINE = 2000  # characters of a line, the same
-_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")  # control and format characters, lone surrogates, private ones
 
 
 def shower(screen: Screen, name: str, what: str = "prompt") -> Callable[[str], None]:
@@ -17,7 +15,12 @@ def shower(screen: Screen, name: str, what: str = "prompt") -> Callable[[str], N
     def show(prompt: str) -> None:
         if header not in screen.said:
             screen.said.add(header)
-            screen.say(f"{header}\n{framed(prompt)}")
+            shown = framed(prompt)
+            if shown in screen.said:
+                screen.say(f"{name}: its first {what} is the same")
+                return
+            screen.say(f"{header}\n{shown}")
+            screen.said.add(shown)
 
     return show
 
@@ -39,10 +42,4 @@ def _line(text: str) -> str:
     over = len(text) - LINE
     if over > 0:
         text = f"{text[: LINE // 2]} ... {over} characters left out ... {text[-(LINE // 2) :]}"
-    return "  | " + "".join(_seen(character) for character in text)
-
-
-def _seen(character: str) -> str:
-    if unicodedata.category(character) not in _UNSEEN:
-        return character
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return f"  | {visible(text)}"

@@ -1,5 +1,6 @@
 """A benchmark's parts as tables: groups side by side, and a line for every subject."""
 
+import math
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
@@ -60,7 +61,11 @@ def _plus_minus(row: Row) -> str:
 
 def _difference(row: Row) -> str:
     c = row.comparison
-    return "" if c is None else f"{c.difference:+.1f} ±{(c.high - c.low) / 2:.1f}"
+    if c is None:
+        return ""
+    # With one question a subject nothing tells how far the difference may be off.
+    half = f"±{(c.high - c.low) / 2:.1f}" if math.isfinite(c.high) else "±?"
+    return f"{c.difference:+.1f} {half}"
 
 
 def _unlike(shown: Breakdown) -> Iterator[Text]:

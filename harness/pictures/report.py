@@ -14,6 +14,8 @@ from harness.pictures.groups import agreements_lines, breakdown_parts
 from harness.pictures.trajectory import trajectory_parts
 from harness.records import Comparison, Summary
 
+_SHORT = 9  # characters of a baseline's name that a title has room for
+_ENOUGH = 6  # items: fewer cannot be told from nothing, even if all of them are better (2 / 2**5 > .05)
 WIDTH = 80  # characters that a terminal has at least
 OTHERS = 4  # lines for other metrics below a table
 
@@ -68,26 +70,44 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
     """The first thing to read: the pick, its gain with interval, and who is as good as far as one can tell."""
     c = pick.against_base
     if c is None:
-        first = f"{pick.name}: nothing beats the baseline." if pick.name == baseline else f"{pick.name}."
+        first = _best_already(pick) if pick.name == baseline else f"{pick.name}."
     else:
         word = "over" if c.difference >= 0 else "on the test items against"
         first = f"{pick.name}: {c.difference:+.1f} {word} {baseline} ({c.low:.1f} to {c.high:.1f})."
+    if pick.contradicted:
+        better = _listed(pick.contradicted)
+        first += f" But on the test items {better} did better: so few items ({pick.n_deciding}) pick by luck."
     if not pick.undecided:
         return first
-    others = " and ".join(filter(None, [", ".join(pick.undecided[:-1]), pick.undecided[-1]]))
+    others = _listed(pick.undecided)
     # An interval stands for itself; with p adjusted for all rows it may hold less than it seems to.
     adjusted = "With p adjusted for all rows, " if c is not None and baseline in pick.undecided else ""
     return f"{first} {adjusted}{others} cannot be told apart from it."
 
 
+def _best_already(pick: Pick) -> str:
+    if pick.picked_on == "test":
+        return f"{pick.name}: nothing beats the baseline."
+    return f"{pick.name}: none scored higher on the {pick.n_deciding} validation items."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
 def table_of(table: Table, report: Report) -> RichTable:
     """One metric of all checkpoints, in seven columns."""
     name = "judge" if table.kind == "judge" else table.name.replace("_generated", " generated")
-    titles = ["", f"{name}  95 %", "scored", f"vs {table.baseline}", "p adj", "+/-/=", "verdict"]
+    titles = ["", f"{name}  95 %", "scored", _versus(table), "p adj", "+/-/=", "verdict"]
     pick = report.pick.name if report.pick and table.kind == "judge" else None
     picked = [number for number, row in enumerate(table.rows) if row.summary.checkpoint == pick]
     cells = [_cells(row, number in picked) for number, row in enumerate(table.rows)]
     return _rich_table(titles, cells, bold=picked, left=(0, 6))
+
+
+def _versus(table: Table) -> str:
+    """Against what: by name, where the name is short enough for a title; else it stands below the table."""
+    return f"vs {table.baseline}" if len(table.baseline) <= _SHORT else "vs base"
 
 
 def details_of(table: Table) -> RichTable:
@@ -157,8 +177,14 @@ def _under(table: Table) -> Iterator[Text]:
     if chance is not None:
         verdict = ": every interval holds it, so this table says nothing here" if table.at_chance else ""
         yield Text(f" chance {chance:.1f}{verdict}")
+    if table.metric not in ("acc", "score"):
+        yield Text(f" {table.metric}")
+    if len(table.baseline) > _SHORT and any(row.comparison for row in table.rows):
+        yield Text(f" base: {table.baseline}")
     unseen = [r.comparison for r in table.rows if r.comparison and r.comparison.verdict == "can't tell"]
-    if unseen:
+    if few := [c for c in unseen if c.n < _ENOUGH]:
+        yield Text(f" too few items ({min(c.n for c in few)}) for any difference to be told")
+    elif unseen:
         yield Text(
             f" can't tell: could have missed {', '.join(f'{c.detectable:.1f} ({c.checkpoint})' for c in unseen)}"
         )
@@ -172,6 +198,8 @@ def _under(table: Table) -> Iterator[Text]:
             for reason, n in row.summary.n_unscored.items():
                 why[reason] = why.get(reason, 0) + n
         yield Text(f" {unscored} of {total} unscored ({', '.join(f'{n} {r}' for r, n in why.items())}){at_most}")
+        if table.kind == "judge":
+            yield Text(" --retry-unscored judges these again")
     yield from _others(table)
 
 
