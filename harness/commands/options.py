@@ -86,9 +86,7 @@ Checkpoints = Annotated[
     typer.Argument(metavar="CKPT...", help="Folder, hf:NAME, openai:MODEL@URL or ollama:MODEL; NAME=... gives a name."),
 ]
 RunFolder = Annotated[Path, typer.Option("--run", help="Folder that holds everything recorded.")]
-Limit = Annotated[
-    int | None, typer.Option(min=1, max=10**9, help="Only N items (of each benchmark task).")
-]
+Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="Only N items (of each benchmark task).")]
 Seed = Annotated[int, typer.Option(help="Of everything drawn at random.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output; tables go to standard error.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")]
