@@ -22,7 +22,7 @@ from finetune.transformer import Layout, Transformer
 StopReason = Literal["stop", "length", "context"]
 # Tokens that a shared beginning has to save before it is read by itself: every step then looks at it by itself.
 _SAVES = {"cpu": 128, "mps": 512, "cuda": 4096}
-_JOIN_AT = 16  # shares of the batch: so much of it waits to be free before the next prompts are read
+_JOIN_AT = 8  # shares of the batch: so much of it waits to be free before the next prompts are read
 _COHORTS = 8  # side by side; with more, two become one
 
 

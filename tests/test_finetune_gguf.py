@@ -316,7 +316,7 @@ def test_a_second_copy_of_the_model_never_exists(tmp_path: Path) -> None:
     import gc
     import tracemalloc
 
-    checkpoint = small("gpt2", n_layers=48, vocab_size=910)
+    checkpoint = small("gpt2", n_layers=24, vocab_size=910)
     largest = max(weight.numel() * 4 for weight in checkpoint.model.parameters())
     whole = sum(weight.numel() * 4 for weight in checkpoint.model.parameters())
     export_gguf(checkpoint, tmp_path / "warm.gguf", dtype="q8_0")
@@ -325,4 +325,4 @@ def test_a_second_copy_of_the_model_never_exists(tmp_path: Path) -> None:
     export_gguf(checkpoint, tmp_path / "m.gguf", dtype="q8_0")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 8 * largest < whole / 4  # when garbage is collected is not ours to say
+    assert peak < 5 * largest < whole / 4
