@@ -3,9 +3,9 @@
 A continuation is scored with its context as one text. Its tokens are those that end behind the context, where
 spaces at the end of the context count to the continuation, as in `NativeLM`; a token that reaches over the border
 counts to the continuation. Where an endpoint puts no start token in front, nothing tells how likely the first
-token of a text is: with an empty context, and in rolling log-likelihood, it is left out; where it puts one, that one's
-own likelihood is left out, which `hf` counts. A prompt that does not fit loses its beginning, an eighth at a time,
-since how many tokens to cut is known to the endpoint alone.
+token of a text is: with an empty context that is a failure, and in rolling log-likelihood it is left out; where it puts
+one, that one's own likelihood is left out, which `hf` counts. A prompt that does not fit loses its beginning, an
+eighth at a time, since how many tokens to cut is known to the endpoint alone.
 """
 
 import asyncio
@@ -193,10 +193,14 @@ async def _score_pair(connection: Connection, *, context: str, continuation: str
     if not scored:
         return {"loglikelihood": 0.0, "greedy": True, "truncated": False}
     shorter, tokens = await _cut_to_fit(stem, lambda text: connection.score(text + scored))
-    told = [t for t in tokens if t.end > len(shorter) and t.loglikelihood is not None]
+    own = [t for t in tokens if t.end > len(shorter)]
+    told = [t.loglikelihood for t in own if t.loglikelihood is not None]
+    if not told or len(told) < len(own):
+        # Left out it would count as certain, and the shortest choice would win.
+        raise EndpointFailure("it says nothing of the first token of a text, and there is no context before it")
     return {
-        "loglikelihood": sum(t.loglikelihood or 0.0 for t in told),
-        "greedy": all(t.likeliest for t in told),
+        "loglikelihood": sum(told),
+        "greedy": all(t.likeliest for t in own),
         "truncated": shorter != stem,
     }
 

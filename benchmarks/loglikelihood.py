@@ -17,8 +17,10 @@ from torch import Tensor
 from benchmarks.errors import BenchmarkError
 from finetune.branches import Branch, Tokens, Tree, grow
 from finetune.budget import Budget
+from finetune.errors import FinetuneError
 from finetune.memory import freed_memory_kept, out_of_memory
 from finetune.passes import Pass, Row, Trunk
+from finetune.sampling import no_numbers
 from finetune.transformer import Transformer
 
 _ROW = 512  # tokens of a branching row at most: each may attend to all of them, hidden or not
@@ -103,6 +105,7 @@ def score_windows(
 
     Raises:
         BenchmarkError: If it runs out with hardly any tokens in a pass.
+        FinetuneError: If the model's scores are no numbers.
     """
     sharing: dict[bytes, list[int]] = defaultdict(list)
     for index, each in enumerate(windows):
@@ -302,4 +305,7 @@ def _log_probabilities(
         own, tokens = (at[here] - start).to(logits.device), wanted[here].to(logits.device)
         chances[here] = (logits[own, tokens] - logits.logsumexp(-1)[own]).cpu().double()
         hits[here] = (logits.argmax(-1)[own] == tokens).cpu()
+    if chances.isnan().any():
+        # Comparing them would choose the first of all choices, as if it were the model's opinion.
+        raise FinetuneError(no_numbers(model.dtype))
     return chances, hits

@@ -70,6 +70,7 @@ class NativeLM(ResumingLM):
         self.model, self.tokenizer = model, tokenizer
         self._reader = Reader(tokenizer, style)
         self._control = frozenset(tokenizer.special_tokens.values())
+        self._device = model.device  # lm-eval's own name for it
         self._ends = stop_tokens(style, tokenizer) if style else tokenizer.ends
         self._budget = budget or budget_for(model)
         self._batch_size, self._max_gen_toks = batch_size, max_gen_toks

@@ -109,7 +109,7 @@ def run_tasks(
         chat: Put prompts into the model's chat template, examples as turns of their own.
         talks: The model answers in a conversation whatever `chat` says, so that it needs room to think.
         on_item: Called with every item, once all are answered.
-        manager: See `benchmarks.catalog.task_manager`; built when tasks are given by name.
+        manager: See `benchmarks.index.catalog.task_manager`; built when tasks are given by name.
         on_result: Called with the whole result as lm-eval's `simple_evaluate` gives it, samples included; only then
             standard errors are computed.
 

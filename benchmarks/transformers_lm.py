@@ -22,6 +22,7 @@ from benchmarks.resuming import Answers, Hooks, Pairs, Prompts, ResumingLM, Text
 from finetune.budget import GIB, free_bytes
 from finetune.errors import FinetuneError
 from finetune.memory import out_of_memory
+from finetune.sampling import no_numbers
 
 _COPIES = 3  # of a batch's logits that are in memory at once
 _SHARE = 0.25  # of the free memory, for these
@@ -55,7 +56,6 @@ class TransformersLM(ResumingLM):
         batch_size: int = 32,
         pads: bool = True,
         seed: int = 0,
-        say: Callable[[str], None] = lambda note: None,
     ):
         """Wrap a model, on whatever device and in whatever dtype it is.
 
@@ -68,13 +68,12 @@ class TransformersLM(ResumingLM):
             batch_size: Prompts computed side by side, at most.
             pads: Whether prompts of different length may be padded to be answered side by side.
             seed: Of tasks that sample.
-            say: Told when memory runs out and batches are halved.
         """
         super().__init__(hooks, seed=seed)
         self.model, self.tokenizer = model, tokenizer
         self._rows = int(model.get_input_embeddings().weight.shape[0])
         _give_padding(tokenizer, self._rows)
-        self._batch_size, self._pads, self._say = batch_size, pads, say
+        self._batch_size, self._pads = batch_size, pads
         self._room = int(GIB * memory if memory else _SHARE * free_bytes(model.device))
         self._hf = _wrapped(model, tokenizer, max_length, batch_size)
 
@@ -252,7 +251,7 @@ class TransformersLM(ResumingLM):
                 raise
         if size == 1:
             raise FinetuneError("out of memory with a single prompt; take --dtype bfloat16 or another --device")
-        self._say(f"out of memory: going on with {size // 2} prompts at once")
+        self._hooks.warn(f"out of memory: going on with {size // 2} prompts at once")
         return None
 
     @contextmanager
@@ -270,10 +269,7 @@ class TransformersLM(ResumingLM):
 
     def _check_number(self, score: float) -> None:
         if math.isnan(score):
-            raise FinetuneError(
-                f"the model's scores are no numbers in {str(self.model.dtype).removeprefix('torch.')}: its weights are "
-                f"damaged, or too large for this dtype; take another checkpoint, or --dtype float32"
-            )
+            raise FinetuneError(no_numbers(self.model.dtype))
 
     def _check_ids(self, ids: Iterator[int]) -> None:
         if (largest := max(ids, default=0)) >= self._rows:

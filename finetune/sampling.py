@@ -57,16 +57,21 @@ def choose(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Genera
     best, places = logits.max(-1)
     if best.isnan().any():
         # Such a model answers something, greedily, and it would be scored as if it were its opinion.
-        raise FinetuneError(
-            f"the model's scores are no numbers in {str(logits.dtype).removeprefix('torch.')}: its weights are "
-            f"damaged, or too large for this dtype; take another checkpoint, or --dtype float32"
-        )
+        raise FinetuneError(no_numbers(logits.dtype))
     if sampling.temperature == 0:
         return list(places.tolist())
     # The likeliest is at 0, whatever the temperature: the others go as far down as numbers do.
     scaled = (logits - best.unsqueeze(-1)).float().cpu() / max(sampling.temperature, _COLDEST)
     chances = _filtered(scaled, sampling).softmax(-1)
     return [int(torch.multinomial(row, 1, generator=own)) for own, row in zip(generators, chances, strict=True)]
+
+
+def no_numbers(dtype: torch.dtype) -> str:
+    """What to say of a model whose scores are NaN."""
+    return (
+        f"the model's scores are no numbers in {str(dtype).removeprefix('torch.')}: its weights are damaged, or too "
+        f"large for this dtype; take another checkpoint, or --dtype float32"
+    )
 
 
 def _filtered(logits: Tensor, sampling: Sampling) -> Tensor:

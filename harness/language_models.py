@@ -94,7 +94,6 @@ def _foreign(target: Target, settings: "BenchmarkSettings", hooks: "Hooks") -> A
         batch_size=settings.batch_size,
         pads=loaded.pads,
         seed=settings.seed or 0,
-        say=hooks.warn,
     )
 
 

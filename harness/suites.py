@@ -26,7 +26,7 @@ def mmlu_suite(
         folder: Files as `benchmarks.sources.mmlu_files` reads them; the hub's data set when None.
         cache: Where the hub's files are kept; the user's own place when None. With all questions there, no
             network is asked.
-        manager: See `benchmarks.catalog.task_manager`; built when it is needed.
+        manager: See `benchmarks.index.catalog.task_manager`; built when it is needed.
 
     Raises:
         BenchmarkError: If a subject is unknown or the folder is not as wanted.
@@ -66,7 +66,7 @@ def task_suites(names: Sequence[str], local: Sequence[str], manager: Any = None)
 
     Args:
         names: What to run; a name given twice, or by a preset and by itself, is run once.
-        local: NAME=DIR for data sets that the user has; see `benchmarks.offline.localise`.
+        local: NAME=DIR for data sets that the user has; see `benchmarks.sources.offline.localise`.
         manager: lm-eval's index of tasks; built when not given.
 
     Raises:

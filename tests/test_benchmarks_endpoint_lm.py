@@ -55,6 +55,16 @@ def test_pairs_score_as_the_native_model_scores_them(name: str) -> None:
     assert_same_scores(theirs, native(SMALL[name]).loglikelihood(batch))
 
 
+@pytest.mark.parametrize("continuation", ["fox", "The quick brown fox"])
+def test_a_first_token_without_a_probability_is_no_certain_one(continuation: str) -> None:
+    with FakeEndpoint(EchoModel(SMALL["gpt2"])) as served:
+        lm = over(served.url)
+        with pytest.raises(
+            BenchmarkError, match="it says nothing of the first token of a text, and there is no context"
+        ):
+            lm.loglikelihood(requests("loglikelihood", [("", continuation)]))
+
+
 def test_what_is_greedy_is_told() -> None:
     checkpoint = SMALL["gpt2"]
     contexts = [f"The quick {word}" for word in ["brown", "fox", "over", "a", "lazy", "dog", "1", "2", "3", "42"]]

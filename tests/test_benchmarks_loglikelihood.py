@@ -136,3 +136,11 @@ def test_a_budget_fits_its_memory_and_refuses_what_is_too_little() -> None:
     assert needed + 3 * 4 * config.vocab_size * small_one.logits <= 0.02 * GIB
     with pytest.raises(FinetuneError, match=r"--memory 1e-06: a prompt as long .* takes .* GiB; give at least that"):
         budget_for(gpt2, 1e-6)
+
+
+def test_scores_that_are_no_numbers_choose_nothing() -> None:
+    damaged, _ = counting("gpt2")
+    with torch.no_grad():
+        damaged.tokens.weight.fill_(float("nan"))
+    with pytest.raises(FinetuneError, match="the model's scores are no numbers in float32: its weights are damaged"):
+        scored(damaged, [([1, 2], [3]), ([1, 2], [4])], Budget(100, 100, 10))

@@ -280,7 +280,7 @@ def test_out_of_memory_halves_batches_and_is_said(one_folder: Path) -> None:
     pairs = [(f"{PASSAGE} {n}:", " A") for n in range(11)]
     stops = [(f"{PASSAGE} {n}:", {"until": [], "max_gen_toks": 4}) for n in range(5)]
     plain, said = made(one_folder), list[str]()
-    lm = made(one_folder, batch_size=8, say=said.append)
+    lm = made(one_folder, batch_size=8, hooks=Hooks(warn=said.append))
     cramped = Cramped(lm, 3)
     wanted = plain.loglikelihood(requests("loglikelihood", pairs))
     assert_same_scores(lm.loglikelihood(requests("loglikelihood", pairs)), wanted)

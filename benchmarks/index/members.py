@@ -18,7 +18,7 @@ def members(names: Iterable[str], manager: Manager) -> dict[str, Settings]:
 
     Args:
         names: Tasks, groups, tags, or a task's own YAML file; names that stand for nothing are left out.
-        manager: See `benchmarks.catalog.task_manager`.
+        manager: See `benchmarks.index.catalog.task_manager`.
     """
     found: dict[str, Settings] = {}
     for name in names:

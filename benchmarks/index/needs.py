@@ -117,7 +117,7 @@ def check_needs(names: Iterable[str], manager: Manager, *, hub: bool = True) -> 
 
     Args:
         names: Names that are known.
-        manager: See `benchmarks.catalog.task_manager`.
+        manager: See `benchmarks.index.catalog.task_manager`.
         hub: Whether the network is there, so that what a task fetches by itself can be fetched.
 
     Raises:

@@ -182,6 +182,8 @@ class Writer:
         import torch
         from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+        from finetune.sampling import no_numbers
+
         sampling, known = self._sampling, self._vocab_size
         randoms = [torch.Generator().manual_seed(seed) for seed in seeds]
         warpers = LogitsProcessorList()
@@ -196,11 +198,7 @@ class Writer:
             """(B, vocab) scores with all but what may be chosen, or was drawn, at minus infinity."""
             if scores.amax().isnan():
                 # Such a model answers something, greedily, and it would be scored as if it were its opinion.
-                dtype = str(self._model.dtype).removeprefix("torch.")
-                raise FinetuneError(
-                    f"the model's scores are no numbers in {dtype}: its weights are damaged, or too large for this "
-                    f"dtype; take another checkpoint, or --dtype float32"
-                )
+                raise FinetuneError(no_numbers(self._model.dtype))
             scores = scores.clone()
             scores[:, known:] = float("-inf")
             if not sampling.temperature:

@@ -76,7 +76,7 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
         first = f"{pick.name}: {c.difference:+.1f} {word} {baseline} ({c.low:.1f} to {c.high:.1f})."
     if pick.contradicted:
         better = _listed(pick.contradicted)
-        first += f" But on the test items {better} did better: so few items ({pick.n_deciding}) pick by luck."
+        first += f" But on the test items {better} did better, which {pick.n_deciding} validation items did not show."
     if not pick.undecided:
         return first
     others = _listed(pick.undecided)
