@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from typer.exceptions import Abort, TyperException
 
 from harness.commands import options
-from harness.commands.answer_flags import with_answer_flags
 from harness.commands.bench import bench, tasks
 from harness.commands.data import data
 from harness.commands.finetune import finetune
+from harness.commands.flag_sets import with_answer_flags
 from harness.commands.mmlu import mmlu
 from harness.commands.run import run as run_folders
 from harness.commands.showing import DONE, json_of, report_of, say_hidden, show
@@ -80,7 +80,7 @@ app.command()(data)
 def respond(
     checkpoints: options.Checkpoints,
     answers: AnswerSettings,
-    data: Annotated[Path | None, typer.Option(help="Test entries; default: the test split remembered.")] = None,
+    data: options.Data = None,
     run_folder: options.RunFolder = options.DEFAULT_RUN,
     limit: options.Limit = None,
     fresh: options.Fresh = False,
@@ -115,15 +115,13 @@ def respond(
 def judge(
     answers: AnswerSettings,
     checkpoints: Annotated[list[str] | None, typer.Argument(metavar="[CKPT...]", help="As for respond.")] = None,
-    judge_: Annotated[
-        str, typer.Option("--judge", help="reference, openai:MODEL@URL, ollama:MODEL or scripted:FILE.")
-    ] = "reference",
-    data: Annotated[Path | None, typer.Option(help="Test entries; default: the test split remembered.")] = None,
+    judge_: options.Judge = "reference",
+    data: options.Data = None,
     responses: Annotated[
         list[Path] | None, typer.Option(help="Answers made elsewhere: model_response, or output with generator.")
     ] = None,
-    validation: Annotated[bool, typer.Option(help="Judge the validation split too, to pick on it.")] = True,
-    retry_unscored: Annotated[bool, typer.Option("--retry-unscored", help="Judge again what has no score.")] = False,
+    validation: options.Validation = True,
+    retry_unscored: options.RetryUnscored = False,
     run_folder: options.RunFolder = options.DEFAULT_RUN,
     limit: options.Limit = None,
     fresh: options.Fresh = False,

@@ -135,7 +135,7 @@ def test_names_that_stand_for_nothing_here(manager: Manager, tmp_path: Path) -> 
     ("name", "text", "said"),
     [
         ("test.jsonl", '{"q": 1}\n[2]\n', r"test\.jsonl, line 2: wanted a document .* found list"),
-        ("test.json", '[{"q": 1}, "two"]', r"test\.json, document 2: wanted a document .* found str"),
+        ("test.json", '[{"q": 1}, "two"]', r"test\.json, item 2: wanted a document .* found str"),
         ("test.jsonl", '{"q": {"a": 1}}\n{"q": "text"}\n', r"test\.jsonl: wanted one kind of value in each field"),
         ("test.csv", "a,b\n1,2,3\n", r"test\.csv is not CSV with a header"),
         ("test.json", "[]", r"test\.json is empty"),

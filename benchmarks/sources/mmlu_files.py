@@ -1,7 +1,6 @@
 """MMLU's questions from files: the original CSV layout, the hub data set's, or a hub cache that holds it."""
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 
 from benchmarks.errors import BenchmarkError, unknown_name
 from benchmarks.sources.hub_cache import snapshot_in
+from benchmarks.sources.json_rows import json_rows
 from benchmarks.sources.mmlu_rows import Doc, from_columns, from_fields
 
 Splits = dict[str, list[Doc]]  # "dev", the examples, and "test"
@@ -166,7 +166,7 @@ def _read_split(folder: Path, split: str, subject: str | None) -> Iterator[Doc]:
         raise BenchmarkError(f"{folder}: wanted all {max(parts)} parts of {split}, found {len(files)}")
     empty = True
     for path, _ in files:
-        for where, row in _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path):
+        for where, row in _parquet_rows(path) if path.suffix == ".parquet" else json_rows(path):
             empty = False
             yield from_fields(row, subject, where)
     if empty:
@@ -183,28 +183,3 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
         raise BenchmarkError(f"{path} is not parquet: {str(error).splitlines()[0]}") from None
     for number, row in enumerate(rows, 1):
         yield f"{path}, row {number}", row
-
-
-def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BenchmarkError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
-    if text.lstrip().startswith("["):
-        for number, row in enumerate(_parsed(text, path, 1), 1):
-            yield f"{path}, item {number}", row
-        return
-    # Split on "\n" only: JSON strings may hold other characters that splitlines() takes for line ends.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield f"{path}, line {number}", _parsed(line, path, number)
-
-
-def _parsed(text: str, path: Path, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = error.lineno + first_line - 1
-        raise BenchmarkError(f"{path} is not JSON: {error.msg} at line {line}, column {error.colno}") from None
-    except RecursionError:
-        raise BenchmarkError(f"{path} is not JSON: brackets nested too deep at line {first_line}") from None

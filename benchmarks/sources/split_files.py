@@ -1,12 +1,12 @@
 """The files of a data set's splits, in the layouts people have, read into memory."""
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.sources.json_rows import json_rows
 
 Doc = dict[str, Any]
 
@@ -42,7 +42,7 @@ def read_split(paths: Sequence[Path]) -> Any:
         read = _read_parquet if paths[0].suffix == ".parquet" else _read_csv
         parts = [read(path) for path in paths]
         return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
-    docs = [doc for path in paths for doc in _read_json(path)]
+    docs = [_document(doc, where) for path in paths for where, doc in json_rows(path)]
     if not docs:
         raise BenchmarkError(f"{paths[0]} is empty")
     try:
@@ -77,32 +77,7 @@ def _read_csv(path: Path) -> Any:
         raise BenchmarkError(f"{path} is not CSV with a header: {error}") from None
 
 
-def _read_json(path: Path) -> Iterator[Doc]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BenchmarkError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
-    if text.lstrip().startswith("["):
-        for number, doc in enumerate(_parse(text, path, 1), 1):
-            yield _document(doc, f"{path}, document {number}")
-        return
-    # Split on "\n" only: JSON strings may hold other characters that splitlines() takes for line ends.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield _document(_parse(line, path, number), f"{path}, line {number}")
-
-
 def _document(doc: Any, where: str) -> Doc:
     if not isinstance(doc, dict):
         raise BenchmarkError(f'{where}: wanted a document ({{"field": value, ...}}), found {type(doc).__name__}')
     return doc
-
-
-def _parse(text: str, path: Path, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = error.lineno + first_line - 1
-        raise BenchmarkError(f"{path} is not JSON: {error.msg} at line {line}, column {error.colno}") from None
-    except RecursionError:
-        raise BenchmarkError(f"{path}: wanted documents, found brackets nested too deep at line {first_line}") from None

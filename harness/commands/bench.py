@@ -1,18 +1,21 @@
 """`ift-eval bench` and `ift-eval tasks`."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from harness.benchmark import BenchmarkSettings
 from harness.commands import options
-from harness.commands.showing import DONE, json_of, run_suites
+from harness.commands.flag_sets import with_measure_flags
+from harness.commands.showing import DONE, READING, json_of, run_suites
 from harness.screen import Screen
 
 
+@with_measure_flags
 def bench(
     tasks: Annotated[str, typer.Argument(metavar="TASK[,TASK]", help="lm-eval task names; see ift-eval tasks.")],
     checkpoints: options.Checkpoints,
+    measuring: BenchmarkSettings,
     shots: Annotated[int | None, typer.Option(min=0, help="Examples in the prompt; default: the task's own.")] = None,
     local: Annotated[
         list[str] | None,
@@ -22,43 +25,23 @@ def bench(
         Literal["loglikelihood", "generate"] | None,
         typer.Option(help="Choices by log-likelihood, or written by the checkpoint; default: what CKPT can."),
     ] = None,
-    chat: options.Chat = False,
-    run_folder: options.RunFolder = options.DEFAULT_RUN,
-    limit: options.Limit = None,
     seed: Annotated[int | None, typer.Option(help="Of tasks that sample; default: lm-eval's own.")] = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "float32",
-    memory: options.Memory = None,
-    batch_size: options.BatchSize = 64,
-    concurrency: options.Concurrency = 8,
+    run_folder: options.RunFolder = options.DEFAULT_RUN,
     fresh: options.Fresh = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     full: options.Full = False,
-    lm_eval_json: Annotated[
-        Path | None, typer.Option(metavar="FILE.json|DIR", help="Also write what lm_eval --output_path would.")
-    ] = None,
+    lm_eval_json: options.LmEvalJson = None,
     config: options.Config = None,
 ) -> int:
     """Run any lm-eval task."""
-    from harness.benchmark import BenchmarkSettings
     from harness.checkpoints import resolve
     from harness.suites import task_suites
 
-    suites = task_suites([name.strip() for name in tasks.split(",") if name.strip()], local or [])
-    settings = BenchmarkSettings(
-        shots=shots,
-        limit=limit,
-        seed=seed,
-        how=how,
-        chat=chat,
-        dtype=dtype,
-        device=device,
-        memory=memory,
-        batch_size=batch_size,
-        concurrency=concurrency,
-    )
     screen = Screen(json=json, quiet=quiet)
+    screen.say(READING)
+    suites = task_suites([name.strip() for name in tasks.split(",") if name.strip()], local or [])
+    settings = measuring.model_copy(update={"shots": shots, "seed": seed, "how": how})
     return run_suites(
         run_folder,
         resolve(checkpoints),
@@ -79,7 +62,7 @@ def tasks(
     from harness.pictures.tasks import lines, listed
 
     screen = Screen(json=json)
-    screen.say("reading lm-eval's index of tasks ...")
+    screen.say(READING)
     found = listed(pattern)
     for line in lines(found) if not json else ():
         print(line)

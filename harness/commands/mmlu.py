@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from benchmarks.presets import MMLU_SHOTS
+from harness.benchmark import BenchmarkSettings, How
 from harness.commands import options
+from harness.commands.flag_sets import with_measure_flags
 from harness.commands.showing import run_suites
 from harness.errors import HarnessError
 from harness.screen import Screen
@@ -14,8 +16,10 @@ from harness.screen import Screen
 Both = Literal["loglikelihood", "generate", "both"]
 
 
+@with_measure_flags
 def mmlu(
     checkpoints: options.Checkpoints,
+    measuring: BenchmarkSettings,
     shots: Annotated[int, typer.Option(min=0, help="Examples in the prompt.")] = MMLU_SHOTS,
     subjects: Annotated[
         str | None,
@@ -29,52 +33,31 @@ def mmlu(
         Both | None,
         typer.Option(help="Compare log-likelihoods, have the choice written, or both; default: what CKPT can."),
     ] = None,
-    chat: options.Chat = False,
     run_folder: options.RunFolder = options.DEFAULT_RUN,
-    limit: options.Limit = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "float32",
-    memory: options.Memory = None,
-    batch_size: options.BatchSize = 64,
-    concurrency: options.Concurrency = 8,
     fresh: options.Fresh = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     full: options.Full = False,
-    lm_eval_json: Annotated[
-        Path | None, typer.Option(metavar="FILE.json|DIR", help="Also write what lm_eval --output_path would.")
-    ] = None,
+    lm_eval_json: options.LmEvalJson = None,
     config: options.Config = None,
 ) -> int:
     """Run MMLU, five-shot, with lm-eval's prompt."""
-    from harness.benchmark import BenchmarkSettings
     from harness.checkpoints import resolve
     from harness.suites import mmlu_suite
 
     if how == "both" and lm_eval_json:
         raise HarnessError("--how both makes two results and --lm-eval-json holds one; run them one after the other")
+    screen = Screen(json=json, quiet=quiet)
     chosen = [s.strip() for s in subjects.split(",") if s.strip()] if subjects is not None else None
     suite = mmlu_suite(chosen, data)
-    first, *more = [
-        BenchmarkSettings(
-            shots=shots,
-            limit=limit,
-            how=each,
-            chat=chat,
-            dtype=dtype,
-            device=device,
-            memory=memory,
-            batch_size=batch_size,
-            concurrency=concurrency,
-        )
-        for each in (("loglikelihood", "generate") if how == "both" else (how,))
-    ]
+    ways: tuple[How | None, ...] = ("loglikelihood", "generate") if how == "both" else (how,)
+    first, *more = [measuring.model_copy(update={"shots": shots, "how": way}) for way in ways]
     return run_suites(
         run_folder,
         resolve(checkpoints),
         [suite],
         first,
-        Screen(json=json, quiet=quiet),
+        screen,
         fresh=fresh,
         full=full,
         lm_eval_json=lm_eval_json,

@@ -113,7 +113,16 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", callback=kn
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.", callback=known_dtype)]
 Chat = Annotated[bool, typer.Option("--chat", help="Put prompts into the checkpoint's chat template.")]
 Memory = Annotated[
-    float | None, typer.Option(min=0.01, metavar="GIB", help="Memory for computing beside the weights; default: all.")
+    float | None,
+    typer.Option(min=0.01, metavar="GIB", help="Memory for computing beside the weights; default: half of the free."),
+]
+Data = Annotated[Path | None, typer.Option(help="Test entries; default: the test split remembered.")]
+Judge = Annotated[str, typer.Option("--judge", help="reference, openai:MODEL@URL, ollama:MODEL or scripted:FILE.")]
+Validation = Annotated[bool, typer.Option(help="Judge the validation split too, to pick on it.")]
+RetryUnscored = Annotated[bool, typer.Option("--retry-unscored", help="Judge again what has no score.")]
+LmEvalJson = Annotated[
+    Path | None,
+    typer.Option("--lm-eval-json", metavar="FILE.json|DIR", help="Also write what lm_eval --output_path would."),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Prompts answered side by side.")]
 Concurrency = Annotated[int, typer.Option(min=1, help="Calls to an endpoint at once, be it a checkpoint or the judge.")]

@@ -9,8 +9,8 @@ import typer
 from finetune.instructions import read_data_set
 from finetune.styles import CHAT, check_style
 from harness.commands import options
-from harness.commands.answer_flags import with_answer_flags
-from harness.commands.showing import DONE, show
+from harness.commands.flag_sets import with_answer_flags
+from harness.commands.showing import DONE, READING, show
 from harness.errors import HarnessError
 from harness.respond import AnswerSettings
 from harness.screen import Screen
@@ -31,10 +31,8 @@ def run(
         list[str], typer.Argument(metavar="FOLDER...", help="Folders of checkpoints, as any trainer leaves them.")
     ],
     answers: AnswerSettings,
-    data: Annotated[Path | None, typer.Option(help="Test entries; default: the test split remembered.")] = None,
-    judge: Annotated[str, typer.Option(help="reference, openai:MODEL@URL, ollama:MODEL or scripted:FILE.")] = (
-        "reference"
-    ),
+    data: options.Data = None,
+    judge: options.Judge = "reference",
     tasks: Annotated[str | None, typer.Option(metavar="TASK[,TASK]", help="Benchmarks to run, as mmlu,ifeval.")] = None,
     shots: Annotated[int | None, typer.Option(min=0, help="Examples in their prompts; default: their own.")] = None,
     task_limit: Annotated[int | None, typer.Option(min=1, help="Only N items of each task or subject.")] = None,
@@ -43,8 +41,8 @@ def run(
     chat: options.Chat = False,
     memory: options.Memory = None,
     baseline: Annotated[str | None, typer.Option(help="What the others are compared with; default: the base.")] = None,
-    validation: Annotated[bool, typer.Option(help="Judge the validation split too, to pick on it.")] = True,
-    retry_unscored: Annotated[bool, typer.Option("--retry-unscored", help="Judge again what has no score.")] = False,
+    validation: options.Validation = True,
+    retry_unscored: options.RetryUnscored = False,
     run_folder: options.RunFolder = options.DEFAULT_RUN,
     limit: options.Limit = None,
     fresh: options.Fresh = False,
@@ -62,6 +60,8 @@ def run(
     screen, kept = Screen(json=json, quiet=quiet), Run(run_folder)
     # All that can be known to be wrong is said before hours are spent.
     measuring = _measuring(answers, shots=shots, limit=task_limit, chat=chat, memory=memory)
+    if tasks is not None:
+        screen.say(READING)
     suites = chosen_suites(tasks, measuring, mmlu_data=mmlu_data, local=local or [])
     check_style(answers.style or CHAT)
     if data is not None:

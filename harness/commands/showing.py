@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.checkpoints import Target
 
 DONE = 0
+READING = "reading lm-eval's index of tasks ..."  # for five seconds or more
 
 
 def json_of(value: Any) -> str:
