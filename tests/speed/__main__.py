@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["finetune", "mmlu", "respond"], help="one of the three")
     parser.add_argument("--instructions", type=Path, help="entries to learn and to answer; default: the embedded ones")
     parser.add_argument("--first", type=int, default=0, help="the first entry that is answered")
+    parser.add_argument("--rounds", type=int, default=1, help="of answering, in turn; the median counts")
     parser.add_argument("--steps", type=int, default=8, help="of fine-tuning, beside the first")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtypes", default="float32")
@@ -52,7 +53,8 @@ def _works(flags: argparse.Namespace, folder: Path, dtype: str) -> Iterator[tupl
     yield "finetune", finetune.measure(folder, dtype, data=flags.instructions, steps=flags.steps, **machine)
     questions = {"data": flags.mmlu, "subjects": flags.subjects, "limit": flags.limit}
     yield "mmlu", mmlu.measure(folder, dtype, **questions, **machine)
-    yield "respond", respond.measure(folder, dtype, data=flags.instructions, first=flags.first, **machine)
+    answers = {"data": flags.instructions, "first": flags.first, "rounds": flags.rounds}
+    yield "respond", respond.measure(folder, dtype, **answers, **machine)
 
 
 def _rows(flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
