@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ __all__ = [
     "Entry",
     "Message",
     "complaints",
+    "item_id_of",
     "read_data_set",
     "read_entries",
     "unique_id",
@@ -148,7 +149,7 @@ def read_entries(path: str | Path, *, unhashed: Sequence[str] = ()) -> list[Entr
     entries = []
     for index, raw in enumerate(read_raw(path)):
         content, format_ = read_content(raw, format_, f"{path}: entry {index}")
-        entries.append(Entry(item_id=_item_id(raw, seen, unhashed), **content))
+        entries.append(Entry(item_id=item_id_of(raw, seen, unhashed), **content))
     return entries
 
 
@@ -195,7 +196,14 @@ def complaints(entries: Iterable[Entry]) -> list[str]:
     return lines
 
 
-def _item_id(raw: dict[str, Any], seen: Counter[str], unhashed: Sequence[str]) -> str:
+def item_id_of(raw: dict[str, Any], seen: Counter[str], unhashed: Collection[str] = ()) -> str:
+    """The id of a raw entry: the user's own, else a hash of its fields and its occurrence number.
+
+    Args:
+        raw: As its file has it.
+        seen: As for `unique_id`.
+        unhashed: Fields that do not enter the hash.
+    """
     own = raw.get("id", raw.get("item_id"))
     if own not in (None, ""):
         return unique_id(str(own), seen, own=True)

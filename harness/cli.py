@@ -14,9 +14,11 @@ from harness.commands.bench import bench, tasks
 from harness.commands.data import data
 from harness.commands.finetune import finetune
 from harness.commands.flag_sets import with_answer_flags
+from harness.commands.judge import judge
 from harness.commands.mmlu import mmlu
 from harness.commands.run import run as run_folders
-from harness.commands.showing import DONE, json_of, report_of, say_hidden, show
+from harness.commands.showing import DONE, json_of, say_hidden, show
+from harness.commands.validate import validate
 from harness.errors import HarnessError
 from harness.mistakes import in_words
 from harness.respond import AnswerSettings
@@ -110,64 +112,12 @@ def respond(
     return WITH_FAILURES if any(failures) else DONE
 
 
-@app.command()
-@with_answer_flags
-def judge(
-    answers: AnswerSettings,
-    checkpoints: Annotated[list[str] | None, typer.Argument(metavar="[CKPT...]", help="As for respond.")] = None,
-    judge_: options.Judge = "reference",
-    data: options.Data = None,
-    responses: Annotated[
-        list[Path] | None, typer.Option(help="Answers made elsewhere: model_response, or output with generator.")
-    ] = None,
-    validation: options.Validation = True,
-    retry_unscored: options.RetryUnscored = False,
-    run_folder: options.RunFolder = options.DEFAULT_RUN,
-    limit: options.Limit = None,
-    fresh: options.Fresh = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    full: options.Full = False,
-    config: options.Config = None,
-) -> int:
-    """Collect what answers are missing, have a judge score them, print the table."""
-    from finetune.instructions import read_data_set
-    from harness.answers import read_answers
-    from harness.checkpoints import resolve
-    from harness.judging import named_judge, refuse_unusable
-    from harness.stages import collect, data_sets, judge_all, take_answers
-    from harness.store import Run
-
-    screen, kept = Screen(json=json, quiet=quiet), Run(run_folder)
-    if not checkpoints and not responses:
-        raise HarnessError("wanted checkpoints to judge, or --responses FILE; found neither")
-    name, chosen = named_judge(judge_, concurrency=answers.concurrency)
-    answered = []
-    for path in responses or []:
-        entries = read_data_set(data, limit=limit) if data else None
-        answered.append(take_answers(kept, read_answers(path, data=entries, limit=limit)))
-    if checkpoints:
-        targets = resolve(checkpoints)
-        say_hidden(targets, screen)
-        asked = data_sets(kept, targets, data, limit=limit, validation=validation)
-        refuse_unusable(judge_)  # before time is spent on answers
-        answered += collect(kept, targets, asked, answers, screen, fresh=fresh)
-    if len(tested := {one.data.label for one in answered if one.evaluation.role == "test"}) > 1:
-        screen.warn(
-            f"these are answers to {len(tested)} different sets of items, of which one is shown; "
-            f"with --data FILE all are set side by side on it"
-        )
-    made = judge_all(kept, answered, chosen, screen, name=name, fresh=fresh, retry_unscored=retry_unscored)
-    slugs = {one.checkpoint.slug for one in answered}
-    report = report_of(kept, slugs, {e.dataset for e in made}, judge=made[0].judge)
-    show(report, screen, full=full)
-    return WITH_FAILURES if any(row.summary.n_unscored for t in report.tables for row in t.rows) else DONE
-
-
+app.command()(judge)
 app.command()(mmlu)
 app.command()(bench)
 app.command()(tasks)
 app.command("run")(run_folders)
+app.command()(validate)
 
 
 @app.command()
@@ -177,7 +127,9 @@ def compare(
     ] = None,
     baseline: Annotated[str | None, typer.Option(help="What the others are compared with; default: the base.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of a data set; default: the newest.")] = None,
-    judge: Annotated[str | None, typer.Option(help="Name of a judge; default: the newest.")] = None,
+    judges: Annotated[
+        list[str] | None, typer.Option("--judge", help="Name of a judge; default: the newest. May be repeated.")
+    ] = None,
     evaluation: Annotated[list[str] | None, typer.Option("--eval", help="Id of an evaluation to take.")] = None,
     run_folder: options.RunFolder = options.DEFAULT_RUN,
     json: options.Json = False,
@@ -195,7 +147,7 @@ def compare(
         wanted=[*(checkpoints or [])],
         baseline=baseline,
         datasets=datasets,
-        judge=judge,
+        judges=[*(judges or [])],
         chosen=[*(evaluation or [])],
     )
     screen = Screen(json=json, quiet=quiet)

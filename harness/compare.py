@@ -1,15 +1,20 @@
 """Summaries, comparisons and the pick: what the records say about checkpoints side by side."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from harness.agreement import agreements
-from harness.errors import HarnessError, unknown_name
-from harness.findings import Losses, Pick, Report, Row, Table
+from harness.baseline import baseline_in, usual_baseline
+from harness.cards.card import JudgeCard
+from harness.cards.recorded import card_for, keep_card, panel_for
+from harness.errors import HarnessError
+from harness.findings import JUDGED, Losses, Pick, Report, Row, Table
 from harness.groups import breakdown
 from harness.naming import as_recorded, choose_checkpoints, display_names
 from harness.records import CheckpointRecord
-from harness.scores import Family
+from harness.scores import EXPECTED, Family
 from harness.select import families
 from harness.side_by_side import FEW, LEVEL, adjusted, comparison_of, summarise
 from harness.store import Run, RunFile
@@ -24,7 +29,7 @@ def compare(
     wanted: Sequence[str] = (),
     baseline: str | None = None,
     datasets: Collection[str] = (),
-    judge: str | None = None,
+    judges: Sequence[str] = (),
     chosen: Sequence[str] = (),
     only: Callable[[Family], bool] = lambda family: True,
 ) -> Report:
@@ -35,7 +40,7 @@ def compare(
         wanted: Names of checkpoints; all when empty.
         baseline: Name of the one the others are compared with; what they were trained from when None.
         datasets: Beginnings of data sets' labels; the newest when empty.
-        judge: Beginning of the judge's name; the newest when None.
+        judges: Beginnings of judges' names; the newest when empty. Several are also taken together.
         chosen: Ids of evaluations to take in place of the newest.
         only: Which metrics to show.
 
@@ -48,22 +53,26 @@ def compare(
     if versus and wanted:
         names_wanted.append(versus.slug)
     checkpoints = choose_checkpoints(recorded, names_wanted)
-    shown, left_out = families(run, recorded, checkpoints, datasets=datasets, judge=judge, chosen=chosen)
+    shown, left_out = families(run, recorded, checkpoints, datasets=datasets, judges=judges, chosen=chosen)
     shown = [family for family in shown if only(family)]
     if not shown:
         raise HarnessError(f"{run.folder} holds nothing to compare yet; `ift-eval judge` or `ift-eval mmlu` first")
-    names = display_names(checkpoints)
-    base = versus or _usual_baseline(checkpoints)
+    names = _anchors(shown) | display_names(checkpoints)
+    base = versus or usual_baseline(checkpoints)
     tables = [_table(family, names, base) for family in shown]
     report = Report(run=str(run.folder), baseline=names[base.slug], tables=tables, left_out=left_out)
-    judged = next((f for f in shown if f.kind == "judge" and f.role == "test"), None)
+    judged = next((f for f in shown if f.kind in JUDGED and f.role == "test"), None)
     if judged:
-        validation = next((f for f in shown if f.name == judged.name and f.role == "validation"), None)
+        same = (judged.name, judged.kind, "validation")
+        validation = next((f for f in shown if (f.name, f.kind, f.role) == same), None)
         report.pick = _pick(judged, validation, names, base)
-        trained = [s for s in judged.scores if s.checkpoint.remembers]  # of others nobody knows
+        trained = [s for s in judged.scores if s.checkpoint.remembers and not s.anchor]  # of others nobody knows
         report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in trained}
-        report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in judged.scores if s.evaluation.notes}
+        own = [s for s in judged.scores if not s.anchor and s.evaluation.notes]
+        report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in own}
         report.looks, counted = _count_look(run, recorded, judged.dataset)
+        report.cards = [*_cards(run, shown, names, recorded)]
+        report.panel = panel_for(shown, names)
         if not counted:
             report.notes[str(run.folder)] = ["cannot be written, so this look at the test set is not counted"]
     report.losses = _losses(checkpoints, names)
@@ -73,30 +82,9 @@ def compare(
     return report
 
 
-def _usual_baseline(checkpoints: Sequence[CheckpointRecord]) -> CheckpointRecord:
-    """What others were trained from; else what is called base; else the first."""
-    bases = {c.base_fingerprint for c in checkpoints}
-    called = [c for c in checkpoints if c.fingerprint in bases] + [c for c in checkpoints if c.name == "base"]
-    return (called or list(checkpoints))[0]
-
-
-def baseline_in(recorded: RunFile, wanted: str) -> CheckpointRecord:
-    """The checkpoint to compare with.
-
-    Raises:
-        HarnessError: If the run does not know it, or the name stands for several.
-    """
-    everything = choose_checkpoints(recorded, ())
-    names = display_names(everything)
-    known = as_recorded(recorded, wanted)
-    try:
-        found = choose_checkpoints(recorded, known)
-    except HarnessError:
-        raise unknown_name("baseline", wanted, names.values()) from None
-    if len(found) > 1:
-        several = ", ".join(names[c.slug] for c in found)
-        raise HarnessError(f"--baseline {wanted}: wanted one checkpoint, found {several}; name one of them")
-    return found[0]
+def _anchors(shown: Sequence[Family]) -> dict[str, str]:
+    """Names of those that were compared with and are no checkpoints of the run, such as the expected answers."""
+    return {s.checkpoint.slug: s.checkpoint.name for family in shown for s in family.scores if s.anchor}
 
 
 def _count_look(run: Run, recorded: RunFile, dataset: str) -> tuple[int, bool]:
@@ -113,9 +101,20 @@ def _count_look(run: Run, recorded: RunFile, dataset: str) -> tuple[int, bool]:
     return looks, True
 
 
+def _cards(run: Run, shown: Sequence[Family], names: Mapping[str, str], recorded: RunFile) -> Iterator[JudgeCard]:
+    """Of each judge on the test items; kept in the run, where it can be written."""
+    for family in shown:
+        if family.kind in JUDGED and family.role == "test":
+            card = card_for(run, family, names, recorded.checkpoints)
+            with suppress(HarnessError):
+                keep_card(run, family, card)
+            yield card
+
+
 def _table(family: Family, names: Mapping[str, str], base: CheckpointRecord) -> Table:
     rows = [Row(summary=summarise(scores, family, names[scores.checkpoint.slug])) for scores in family.scores]
-    baseline = next((s for s in family.scores if s.checkpoint.slug == base.slug), family.scores[0])
+    usual = next((s for s in family.scores if s.checkpoint.slug == base.slug), family.scores[0])
+    baseline = next((s for s in family.scores if s.anchor), usual)
     others = [(row, s) for row, s in zip(rows, family.scores, strict=True) if s is not baseline]
     made = [comparison_of(scores, baseline, family, names) for _, scores in others]
     for (row, _), comparison in zip(others, adjusted(made, family), strict=True):
@@ -143,8 +142,10 @@ def _others(family: Family, names: Mapping[str, str]) -> dict[str, dict[str, flo
 
 def _pick(judged: Family, validation: Family | None, names: Mapping[str, str], base: CheckpointRecord) -> Pick | None:
     """The best on the validation items if all have been judged on them, else on the test items."""
-    if len(judged.scores) < FEW:
+    candidates = [s for s in judged.scores if s.checkpoint.slug != EXPECTED]
+    if len(candidates) < FEW:
         return None
+    judged = replace(judged, scores=candidates)
     on_validation = {s.checkpoint.slug: s for s in validation.scores if s.values} if validation else {}
     all_validated = all(s.checkpoint.slug in on_validation for s in judged.scores)
     deciding = [on_validation[s.checkpoint.slug] for s in judged.scores] if all_validated else judged.scores
@@ -159,7 +160,7 @@ def _pick(judged: Family, validation: Family | None, names: Mapping[str, str], b
     others = [s for s in judged.scores if s is not picked]
     against = [comparison_of(other, picked, judged, names) for other in others]
     told = [(names[o.checkpoint.slug], c) for o, c in zip(others, adjusted(against, judged), strict=True)]
-    baseline = by_slug.get(base.slug)
+    baseline = next((s for s in judged.scores if s.anchor), by_slug.get(base.slug))
     against_base = None
     if baseline is not None and baseline is not picked:
         versus = [comparison_of(s, baseline, judged, names) for s in judged.scores if s is not baseline]

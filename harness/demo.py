@@ -12,12 +12,13 @@ from harness.benchmark import BenchmarkSettings
 from harness.checkpoints import resolve
 from harness.compare import compare
 from harness.findings import Report
-from harness.judging import named_judge
+from harness.judging.named import named_judge
+from harness.judging.stage import judge_all
 from harness.pictures.report import picture
 from harness.pictures.story import best_story, story_lines
 from harness.respond import AnswerSettings
 from harness.screen import Screen
-from harness.stages import benchmark_all, collect, data_sets, judge_all
+from harness.stages import benchmark_all, collect, data_sets
 from harness.store import Run
 from harness.suites import quiz_suite
 from harness.tuning import tune

@@ -9,11 +9,11 @@ from finetune.errors import FinetuneError
 from harness.benchmark import BenchmarkSettings, Suite
 from harness.checkpoints import Target
 from harness.errors import CheckpointError
-from harness.judging import named_judge
+from harness.judging.every_judge import Judging
 from harness.records import Evaluation
 from harness.respond import AnswerSettings
 from harness.screen import Screen
-from harness.stages import Asked, benchmark_all, collect, judge_all, missing_answers
+from harness.stages import Asked, benchmark_all, collect, missing_answers
 from harness.store import Run
 
 
@@ -24,18 +24,16 @@ class Wanted:
     Attributes:
         asked: Data sets to answer.
         answers: How.
-        judge: Reference of the judge.
+        judging: Who judges, and how.
         suites: Benchmarks, each with its settings.
         fresh: Do again what is recorded.
-        retry_unscored: Judge again what has no score.
     """
 
     asked: Sequence[Asked]
     answers: AnswerSettings
-    judge: str
+    judging: Judging
     suites: Sequence[tuple[Suite, BenchmarkSettings]] = ()
     fresh: bool = False
-    retry_unscored: bool = False
 
 
 @dataclass
@@ -53,9 +51,9 @@ class Done:
     unanswered: int = 0
 
     @property
-    def judge(self) -> str | None:
-        """The judge as tables name it."""
-        return next((e.judge for e in self.made if e.judge), None)
+    def judges(self) -> list[str]:
+        """The judges as tables name them."""
+        return list(dict.fromkeys(e.judge for e in self.made if e.judge))
 
 
 def run_every_stage(run: Run, targets: Sequence[Target], wanted: Wanted, screen: Screen) -> Done:
@@ -89,9 +87,7 @@ def _stages(run: Run, target: Target, wanted: Wanted, done: Done, screen: Screen
     def judged() -> None:
         answered = collect(run, [target], wanted.asked, wanted.answers, screen, fresh=wanted.fresh)
         done.unanswered += sum(len(missing_answers(run, one)) for one in answered)
-        name, judge = named_judge(wanted.judge, concurrency=wanted.answers.concurrency)  # one serves one event loop
-        again = {"fresh": wanted.fresh, "retry_unscored": wanted.retry_unscored}
-        done.made += judge_all(run, answered, judge, screen, name=name, **again)
+        done.made += wanted.judging.judge(run, answered, screen)
 
     def measured(suite: Suite, settings: BenchmarkSettings) -> None:
         done.made += benchmark_all(run, [target], [suite], settings, screen, fresh=wanted.fresh)

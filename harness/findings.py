@@ -4,7 +4,11 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from harness.cards.card import JudgeCard
+from harness.cards.panel import Panel
 from harness.records import Comparison, Role, Summary
+
+JUDGED = ("judge", "preference")  # kinds of tables that judges make
 
 
 class Row(BaseModel):
@@ -19,7 +23,7 @@ class Table(BaseModel):
 
     Attributes:
         name: "judge reference+f1-v1", or the task.
-        kind: "judge" or "benchmark".
+        kind: "judge", "preference" or "benchmark".
         dataset: Label of the data set.
         role: What the data set is for.
         metric: Name of the metric.
@@ -193,6 +197,8 @@ class Report(BaseModel):
         left_out: Older evaluations that are not shown.
         breakdowns: Benchmarks of many subjects by their parts.
         agreements: Of choices by log-likelihood and choices written, where both are shown.
+        cards: Of the judges of these tables, in their order.
+        panel: Of several judges; None where there is one.
         skipped: Checkpoints and benchmarks that could not be evaluated, and why.
     """
 
@@ -208,9 +214,11 @@ class Report(BaseModel):
     left_out: list[str] = []
     breakdowns: list[Breakdown] = []
     agreements: list[Agreement] = []
+    cards: list[JudgeCard] = []
+    panel: Panel | None = None
     skipped: dict[str, str] = {}
 
     @property
     def headline(self) -> Table | None:
         """The table of the judge on the test items."""
-        return next((t for t in self.tables if t.kind == "judge" and t.role == "test"), None)
+        return next((t for t in self.tables if t.kind in JUDGED and t.role == "test"), None)

@@ -9,6 +9,7 @@ from finetune.segments import Style
 from harness.checkpoints import Target
 
 if TYPE_CHECKING:
+    from finetune.checkpoint import Checkpoint
     from finetune.generate import Sampling
     from harness.respond import AnswerSettings, Asked
 
@@ -26,10 +27,22 @@ def ask_native(
     Raises:
         FinetuneError: If the checkpoint cannot be loaded.
     """
+    loaded = target.load(device=settings.device, dtype=settings.dtype)
+    write_native(loaded, todo, settings, style, keep, say)
+
+
+def write_native(
+    checkpoint: "Checkpoint",
+    todo: "Sequence[Asked]",
+    settings: "AnswerSettings",
+    style: Style,
+    keep: Callable[..., None],
+    say: Callable[[str], None] = lambda note: None,
+) -> None:
+    """The same of a checkpoint that is loaded."""
     from finetune.examples import encode_prompt, stop_tokens
     from finetune.generate import fit_prompt, generate
 
-    checkpoint = target.load(device=settings.device, dtype=settings.dtype)
     tokenizer, length = checkpoint.tokenizer, checkpoint.model.config.context_length
     prompts, cut = [], []
     for one in todo:

@@ -22,8 +22,9 @@ async def run_pool(
 
     Args:
         jobs: What to do.
-        work: Does one; its failures are values.
-        done: Keeps a result. What it raises ends the pool.
+        work: Does one; its failures are values. What it raises (a cap on the cost) lets no further job begin; those
+            under way are finished and kept, since they are paid for, and then it is raised.
+        done: Keeps a result. What it raises ends the pool at once.
         concurrency: Jobs under way at once.
         lost: Whether a result means that the endpoint could not be reached.
 
@@ -32,14 +33,19 @@ async def run_pool(
     """
     waiting = iter(jobs)
     in_a_row = 0
+    stopped: Exception | None = None
 
     async def worker() -> None:
-        nonlocal in_a_row
+        nonlocal in_a_row, stopped
         for job in waiting:
-            result = await work(job)
+            try:
+                result = await work(job)
+            except Exception as error:
+                stopped = stopped or error
+                return
             in_a_row = in_a_row + 1 if lost(result) else 0
             done(job, result)
-            if in_a_row >= GONE_AFTER:
+            if in_a_row >= GONE_AFTER or stopped:
                 return
 
     try:
@@ -48,4 +54,6 @@ async def run_pool(
                 group.create_task(worker())
     except BaseExceptionGroup as several:  # the first stopped the others; it is the one to tell
         raise several.exceptions[0] from None
+    if stopped:
+        raise stopped
     return in_a_row < GONE_AFTER

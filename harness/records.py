@@ -81,36 +81,41 @@ class Response(Record):
     failure: str | None = None
 
 
-class Verdict(Record):
-    """What a judge said of one response.
+class Judged(Record):
+    """What a judge said, and what it took.
 
     Attributes:
-        response: Key of the response.
         judge: Name of the judge.
         judge_fingerprint: Hash of what decides its replies.
         rubric: Name and version of what it was asked.
-        score: On `scale`, or None with the reason in `unscored`.
-        scale: Lowest and highest score.
+        form: How the reply was asked for: "schema", "object" or "text"; "" where no model was asked.
+        repeat: Which of several judgments of the same, from 0.
+        score: What it said, or None with the reason in `unscored`.
+        written: The score as it stood in the reply, where `score` is weighted by the probabilities of its tokens.
+        mass: Probability of all that was offered together, where `score` is weighted.
         unscored: Why there is no score.
         detail: The failure in words.
         explanation: The judge's reasons.
-        exact: Whether the answer equals the expected one, where the judge compares them.
         raw: The judge's last reply as it came.
         messages: What it was sent, with a reminder of the format if there was one.
         calls: How many requests it took.
         notes: What a reader of the score should know, such as a setting that the endpoint refused.
+        prompt_tokens: Of all requests, as the endpoint counts them.
+        output_tokens: The same of the replies.
+        seconds: Spent waiting for replies.
     """
 
-    response: str
     judge: str
     judge_fingerprint: str
     rubric: str
+    form: str = ""
+    repeat: int = 0
     score: float | None
-    scale: tuple[float, float]
+    written: float | None = None
+    mass: float | None = None
     unscored: str | None = None
     detail: str = ""
     explanation: str = ""
-    exact: bool | None = None
     raw: str = ""
     messages: JSON = None
     calls: int = 0
@@ -118,6 +123,40 @@ class Verdict(Record):
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     seconds: float = 0.0
+
+
+class Verdict(Judged):
+    """What a judge said of one response.
+
+    Attributes:
+        response: Key of the response.
+        length: Characters of the response.
+        scale: Lowest and highest score.
+        exact: Whether the answer equals the expected one, where the judge compares them.
+    """
+
+    response: str
+    length: int | None = None
+    scale: tuple[float, float]
+    exact: bool | None = None
+
+
+class Preference(Judged):
+    """What a judge said of two answers to one item, in one order.
+
+    `score` is 1 where the checkpoint's answer is better, 0 where the other one is, 0.5 for a tie, whatever the order.
+
+    Attributes:
+        other: Fingerprint of the other checkpoint; "expected" where the other answer is the expected one.
+        order: "AB" when the checkpoint's answer was shown first, "BA" when it was shown second.
+        responses: Keys of the checkpoint's response and the other one's.
+        lengths: Characters of both.
+    """
+
+    other: str
+    order: Literal["AB", "BA"]
+    responses: tuple[str, str]
+    lengths: tuple[int, int]
 
 
 class Outcome(Record):
@@ -207,6 +246,7 @@ class Evaluation(BaseModel):
         role: What the data set is for: reporting, or picking.
         settings: What was asked for; evaluations that differ in it are not paired.
         judge: For judgments: judge and rubric.
+        against: For preferences: slug of the checkpoint it is compared with, or "expected".
         records: Keys of the records of each item; several when an item was sampled several times.
         leaked: Items that the checkpoint was trained on: the same question, under whatever id.
         notes: What the reader should know.
@@ -220,6 +260,7 @@ class Evaluation(BaseModel):
     role: Role = "test"
     settings: dict[str, JSON] = {}
     judge: str | None = None
+    against: str | None = None
     records: dict[str, list[str]] = {}
     leaked: list[str] = []
     notes: list[str] = []
@@ -230,6 +271,7 @@ class Evaluation(BaseModel):
     def id(self) -> str:
         """Short name by which `--eval` chooses it: the same stage, checkpoint, data and settings give the same."""
         what = [self.stage, self.checkpoint, self.dataset, self.judge, self.settings]
+        what += [self.against] if self.against else []
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:6]
 
 

@@ -2,15 +2,18 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from harness.records import CheckpointRecord, Evaluation, Outcome, Role, Verdict
+from harness.records import CheckpointRecord, Evaluation, Judged, Outcome, Preference, Role, Verdict
 from harness.store import Run
 
 # Metrics that are no shares of anything, whatever their values happen to be.
 _UNBOUNDED = re.compile(r"perplexity|bits|brier|loglikelihood|likelihood_diff")
+
+EXPECTED = "expected"  # stands for the expected answers where others name a checkpoint
+EVEN = 50.0  # percent of wins of whoever is compared with itself
 
 # Aggregations over all items that give a share.
 _SHARES = {"f1_score", "agg_inst_level_acc"}
@@ -27,6 +30,8 @@ class Scores:
         unscored: Items without a value, by reason.
         chance: Mean of 1 / number of choices, where items have choices.
         others: The benchmark's other metrics, over all items.
+        judged: What a judge said, judgment by judgment.
+        anchor: Whether it is what the others were compared with, item by item: even by definition.
     """
 
     checkpoint: CheckpointRecord
@@ -35,6 +40,8 @@ class Scores:
     unscored: Counter[str] = field(default_factory=Counter)
     chance: float | None = None
     others: dict[str, float] = field(default_factory=dict)
+    judged: Sequence[Judged] = ()
+    anchor: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Family:
 
     Attributes:
         name: "judge" or the task.
-        kind: "judge" or "benchmark".
+        kind: "judge", "preference" or "benchmark".
         dataset: Label of the data set.
         role: What the data set is for.
         metric: Name of the metric.
@@ -64,7 +71,9 @@ class Family:
     @property
     def binary(self) -> bool:
         """Whether every item is simply right or wrong."""
-        return self.kind == "benchmark" and all(v in (0.0, 100.0) for s in self.scores for v in s.values.values())
+        checked = self.kind == "judge" and self.name.startswith("judge check+")
+        right_or_wrong = self.kind == "benchmark" or checked
+        return right_or_wrong and all(v in (0.0, 100.0) for s in self.scores for v in s.values.values())
 
 
 def judge_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
@@ -79,8 +88,45 @@ def judge_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, C
         verdicts = file.read()
         values, unscored = _item_values(evaluation, verdicts)
         scale = next((v.scale for v in verdicts.values()), scale)
-        scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, unscored))
+        judged = _said(evaluation, verdicts)
+        scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, unscored, judged=judged))
     return Family(f"judge {first.judge}", "judge", first.dataset, first.role, "score", scale, True, scores)
+
+
+def preference_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
+    """How often each checkpoint is preferred to one and the same other, in percent; that one is the anchor."""
+    first = evaluations[0]
+    scores = []
+    for evaluation in evaluations:
+        assert evaluation.judge is not None
+        assert evaluation.against is not None
+        pair = f"{evaluation.checkpoint}~{judge_folder(evaluation.against)}"
+        file = run.records(Preference, "verdicts", evaluation.dataset, judge_folder(evaluation.judge), pair)
+        found = file.read()
+        values, unscored = _item_values(evaluation, found)
+        own = Scores(slugs[evaluation.checkpoint], evaluation, values, unscored, judged=_said(evaluation, found))
+        scores.append(_times_100(own))
+    anchor = _anchor(first, [item for s in scores for item in s.values], slugs)
+    return Family(
+        f"judge {first.judge}",
+        "preference",
+        first.dataset,
+        first.role,
+        "win rate",
+        (0.0, 100.0),
+        True,
+        [anchor, *scores],
+    )
+
+
+def _anchor(evaluation: Evaluation, items: Iterable[str], slugs: dict[str, CheckpointRecord]) -> Scores:
+    """What the others were compared with: as good as itself on every item."""
+    against = evaluation.against or EXPECTED
+    there = slugs.get(against)
+    if there is None:
+        name = "expected answers" if against == EXPECTED else against
+        there = CheckpointRecord(name=name, slug=against, reference=against, fingerprint=against, visible=False)
+    return Scores(there, evaluation, dict.fromkeys(items, EVEN), anchor=True)
 
 
 def judge_folder(judge: str) -> str:
@@ -88,8 +134,13 @@ def judge_folder(judge: str) -> str:
     return "".join(c if c.isalnum() or c in "._+-" else "-" for c in judge)
 
 
-def _item_values(evaluation: Evaluation, verdicts: dict[str, Verdict]) -> tuple[dict[str, float], Counter[str]]:
-    """The mean over an item's samples, and why items have none."""
+def _said(evaluation: Evaluation, records: Mapping[str, Judged]) -> list[Judged]:
+    """The judgments that count, item by item."""
+    return [records[key] for keys in evaluation.records.values() for key in keys if key in records]
+
+
+def _item_values(evaluation: Evaluation, verdicts: Mapping[str, Judged]) -> tuple[dict[str, float], Counter[str]]:
+    """The mean over an item's samples, orders and repeats, and why items have none."""
     values: dict[str, float] = {}
     unscored: Counter[str] = Counter()
     for item, keys in evaluation.records.items():

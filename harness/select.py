@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 from harness.errors import HarnessError, unknown_name
 from harness.records import JSON, CheckpointRecord, Evaluation
-from harness.scores import Family, benchmark_family, judge_family
+from harness.scores import Family, benchmark_family, judge_family, preference_family
 from harness.store import Run, RunFile
 
 
@@ -15,7 +16,7 @@ def families(
     checkpoints: Sequence[CheckpointRecord],
     *,
     datasets: Collection[str] = (),
-    judge: str | None = None,
+    judges: Sequence[str] = (),
     chosen: Sequence[str] = (),
 ) -> tuple[list[Family], list[str]]:
     """What can be set side by side, judge families first, and what was left out for newer evaluations.
@@ -25,7 +26,7 @@ def families(
         recorded: Its `run.json`.
         checkpoints: Which to show, in order.
         datasets: Only data sets whose label begins with one of these; all when empty.
-        judge: Only judges whose name begins so.
+        judges: Only judges whose name begins with one of these; with several, each of them is shown.
         chosen: Ids of evaluations to take in place of the newest.
 
     Raises:
@@ -35,69 +36,87 @@ def families(
     for name in chosen:
         if name not in (known := {e.id for e in numbers}):
             raise unknown_name("evaluation", name, known)
-    _refuse_unknown_names(numbers, datasets, judge)
+    _refuse_unknown_names(numbers, datasets, judges)
     slugs = {c.slug: c for c in checkpoints}
     stages = {e.stage for e in numbers if e.dataset.startswith(tuple(datasets))}
     groups: dict[Place, list[Evaluation]] = {}
     for evaluation in numbers:
-        if evaluation.checkpoint in slugs and _matches(evaluation, datasets, stages, judge):
-            place = (evaluation.stage, evaluation.dataset, evaluation.judge or "")
+        if evaluation.checkpoint in slugs and _matches(evaluation, datasets, stages, judges):
+            place = Place(evaluation.stage, evaluation.dataset, evaluation.judge or "", evaluation.against or "")
             groups.setdefault(place, []).append(evaluation)
-    newest, left_out = _newest_data(groups, chosen)
-    ordered = sorted(newest, key=lambda key: (key[0] != "judge", key[1]))
+    newest, left_out = _newest_data(groups, chosen, several=len(judges) > 1)
+    ordered = sorted(newest, key=lambda place: (place.stage != "judge", bool(place.against), place.dataset))
     return [_family(run, groups[key], slugs, chosen) for key in ordered], left_out
 
 
-def _refuse_unknown_names(numbers: Sequence[Evaluation], datasets: Collection[str], judge: str | None) -> None:
+def _refuse_unknown_names(numbers: Sequence[Evaluation], datasets: Collection[str], judges: Sequence[str]) -> None:
     """Raise for a data set or judge that no evaluation has; where there are none at all, that is what to say."""
     labels = {e.dataset for e in numbers}
     for name in datasets if numbers else ():
         if not any(label.startswith(name) for label in labels):
             raise unknown_name("data set in this run", name, {label.rpartition("-")[0] for label in labels})
-    judges = {e.judge for e in numbers if e.judge}
-    if judge and numbers and not any(known.startswith(judge) for known in judges):
-        raise unknown_name("judge in this run", judge, {known.partition("+")[0] for known in judges})
+    there = {e.judge for e in numbers if e.judge}
+    for name in judges if numbers else ():
+        if not any(known.startswith(name) for known in there):
+            raise unknown_name("judge in this run", name, {known.partition("+")[0] for known in there})
 
 
-def _matches(evaluation: Evaluation, datasets: Collection[str], stages: Collection[str], judge: str | None) -> bool:
+def _matches(evaluation: Evaluation, datasets: Collection[str], stages: Collection[str], judges: Sequence[str]) -> bool:
     """`stages`: those of which a data set is named; of the others everything is shown."""
     named = evaluation.dataset.startswith(tuple(datasets))
     by_data = named or evaluation.stage not in stages or evaluation.role == "validation"
-    by_judge = judge is None or evaluation.judge is None or evaluation.judge.startswith(judge)
+    by_judge = not judges or evaluation.judge is None or evaluation.judge.startswith(tuple(judges))
     return by_data and by_judge
 
 
-Place = tuple[str, str, str]  # stage, data set, judge
+class Place(NamedTuple):
+    """What evaluations have in common that may stand in one table.
 
-
-def _newest_data(groups: dict[Place, list[Evaluation]], chosen: Collection[str]) -> tuple[list[Place], list[str]]:
-    """One data set and judge for each stage and role; a benchmark's tasks each stand for themselves.
-
-    The one that holds a chosen evaluation, else the newest; for validation the newest by the judge of the test
-    items, since a pick by another judge says little about them.
+    Attributes:
+        stage: Of what.
+        dataset: Label.
+        judge: With its rubric; "" for benchmarks.
+        against: Slug of what checkpoints were compared with, item by item; "" where they were scored.
     """
 
-    def rank(key: Place) -> tuple[bool, str]:
-        return any(e.id in chosen for e in groups[key]), max(e.created for e in groups[key])
+    stage: str
+    dataset: str
+    judge: str
+    against: str
+
+
+def _newest_data(
+    groups: dict[Place, list[Evaluation]], chosen: Collection[str], *, several: bool
+) -> tuple[list[Place], list[str]]:
+    """One data set and judge for each stage, role and way to judge; a benchmark's tasks each stand for themselves.
+
+    The one that holds a chosen evaluation, else the newest; for validation the newest by the judge of the test
+    items, since a pick by another judge says little about them. With several judges one for each of them.
+    """
+
+    def rank(place: Place) -> tuple[bool, str]:
+        return any(e.id in chosen for e in groups[place]), max(e.created for e in groups[place])
 
     by_rank = sorted(groups, key=rank)
-    tested = [key for key in by_rank if key[0] == "judge" and groups[key][-1].role == "test"]
-    judge = tested[-1][2] if tested else None
-    by_rank.sort(key=lambda key: key[2] == judge)
-    newest: dict[tuple[str, str], Place] = {}
+    tested = [place for place in by_rank if place.stage == "judge" and groups[place][-1].role == "test"]
+    judge = tested[-1].judge if tested else None
+    by_rank.sort(key=lambda place: place.judge == judge)
+    newest: dict[tuple[str, ...], Place] = {}
     left_out = []
-    for key in by_rank:
-        stage, data, _ = key
-        place = (stage, groups[key][-1].role) if stage == "judge" else (stage, data.rpartition("-")[0])
-        if place in newest:
-            left_out.append(_describe(newest[place]))
-        newest[place] = key
+    for place in by_rank:
+        way = ("pairs" if place.against else "scores", place.judge if several else "")
+        judged = place.stage == "judge"
+        slot = (
+            (place.stage, groups[place][-1].role, *way) if judged else (place.stage, place.dataset.rpartition("-")[0])
+        )
+        if slot in newest:
+            left_out.append(_describe(newest[slot]))
+        newest[slot] = place
     return list(newest.values()), left_out
 
 
-def _describe(key: Place) -> str:
-    _, data, judge = key
-    return f"{data} by {judge}" if judge else data
+def _describe(place: Place) -> str:
+    return f"{place.dataset} by {place.judge}" if place.judge else place.dataset
 
 
 def _family(
@@ -109,6 +128,8 @@ def _family(
             held[evaluation.checkpoint] = evaluation
     evaluations = [held[slug] for slug in slugs if slug in held]
     _refuse_mixed(evaluations, group, slugs)
+    if evaluations[0].against:
+        return preference_family(run, evaluations, slugs)
     if evaluations[0].stage == "judge":
         return judge_family(run, evaluations, slugs)
     return benchmark_family(run, evaluations, slugs)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from harness.records import Comparison, Summary
-from harness.scores import Family, Scores
+from harness.scores import EVEN, Family, Scores
 from harness.stats.intervals import Floats, constant_interval, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
 from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
@@ -32,6 +32,8 @@ def summarise(scores: Scores, family: Family, name: str) -> Summary:
     )
     if not len(values):
         return summary
+    if scores.anchor:
+        return summary.model_copy(update={"estimate": EVEN})
     if family.binary:
         share = wilson_interval(int((values > 0).sum()), len(values))
         ends = [100 * share.estimate, 100 * share.low, 100 * share.high]
@@ -92,15 +94,15 @@ def adjusted(
     """With p adjusted over those shown, and the verdict that follows."""
     there = [c for c in comparisons if c is not None]
     now = iter(adjust([c.p for c in there]))
-    return [None if c is None else _judged(c, next(now), family.higher_is_better) for c in comparisons]
+    return [None if c is None else _judged(c, next(now), family) for c in comparisons]
 
 
-def _judged(comparison: Comparison, p_adjusted: float, higher_is_better: bool) -> Comparison:
-    """With the verdict in words."""
-    if comparison.same == comparison.n:
+def _judged(comparison: Comparison, p_adjusted: float, family: Family) -> Comparison:
+    """With the verdict in words; answers that are even in every pair need not be identical."""
+    if comparison.same == comparison.n and family.kind != "preference":
         words = "identical"
     elif p_adjusted >= LEVEL:
         words = "can't tell"
     else:
-        words = "better" if (comparison.difference > 0) == higher_is_better else "worse"
+        words = "better" if (comparison.difference > 0) == family.higher_is_better else "worse"
     return comparison.model_copy(update={"p_adjusted": p_adjusted, "verdict": words})

@@ -1,27 +1,21 @@
 """The stages as commands run them: over several checkpoints and data sets, with what the user sees meanwhile."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetune.errors import FinetuneError
 from finetune.instructions import DataSet, complaints, read_data_set
-from harness.answers import Answers, record_answers
 from harness.benchmark import EVERY, BenchmarkSettings, Suite, run_benchmark
 from harness.checkpoints import Target
+from harness.elsewhere.answers import Answers, record_answers
 from harness.errors import HarnessError
 from harness.pictures.first_prompt import shower
 from harness.records import JSON, CheckpointRecord, Evaluation, Response, Role
 from harness.respond import PROMPTS_CUT, AnswerSettings, respond
-from harness.score import judge_responses
 from harness.screen import Screen
 from harness.store import Run
-
-if TYPE_CHECKING:
-    from judges.base import Judge
 
 SPLITS = "splits"
 
@@ -154,59 +148,6 @@ def take_answers(run: Run, answers: Answers) -> Answered:
     """Answers made elsewhere, as if they had been collected."""
     evaluation = record_answers(run, answers)
     return Answered(run.known(answers.checkpoint), answers.data, evaluation)
-
-
-def judge_all(
-    run: Run,
-    answered: Sequence[Answered],
-    judge: "Judge",
-    screen: Screen,
-    *,
-    name: str | None = None,
-    fresh: bool = False,
-    retry_unscored: bool = False,
-) -> list[Evaluation]:
-    """Judge all that was answered.
-
-    Raises:
-        JudgeError: If the judge cannot be used.
-        HarnessError: If it is gone, or the run cannot be written.
-    """
-    return asyncio.run(_judge_all(run, answered, judge, screen, name=name, fresh=fresh, retry=retry_unscored))
-
-
-async def _judge_all(
-    run: Run,
-    answered: Sequence[Answered],
-    judge: "Judge",
-    screen: Screen,
-    *,
-    name: str | None,
-    fresh: bool,
-    retry: bool,
-) -> list[Evaluation]:
-    made = []
-    try:
-        for warning in await judge.check():
-            screen.warn(warning)
-        for one in answered:
-            label = f"{name or judge.name} judges {one.checkpoint.name}, {one.data.name}"
-            with screen.progress(label, "verdicts") as advance:
-                evaluation = await judge_responses(
-                    run,
-                    one.checkpoint,
-                    one.data,
-                    one.evaluation,
-                    judge,
-                    fresh=fresh,
-                    retry_unscored=retry,
-                    name=name,
-                    progress=advance,
-                )
-            made.append(evaluation)
-    finally:
-        await judge.close()
-    return made
 
 
 def benchmark_all(

@@ -171,6 +171,7 @@ class RunFile(BaseModel):
         checkpoints: By slug.
         evaluations: Oldest first.
         looks: How often the numbers of a test set have been shown, by its label.
+        forms: How a judge's replies are asked for, by its reference: what was found out is not asked again.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -180,6 +181,7 @@ class RunFile(BaseModel):
     checkpoints: dict[str, CheckpointRecord] = {}
     evaluations: list[Evaluation] = []
     looks: dict[str, int] = {}
+    forms: dict[str, str] = {}
 
 
 class Run:
@@ -258,7 +260,7 @@ def _with_what_was_known(checkpoint: CheckpointRecord, before: CheckpointRecord 
 
 
 def _same(one: Evaluation, other: Evaluation) -> bool:
-    fields = ("stage", "checkpoint", "dataset", "role", "judge", "settings")
+    fields = ("stage", "checkpoint", "dataset", "role", "judge", "against", "settings")
     return all(getattr(one, f) == getattr(other, f) for f in fields)
 
 

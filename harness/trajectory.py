@@ -5,10 +5,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from harness.expansion import is_checkpoint_of_several
-from harness.findings import Course, Table, Trajectory
+from harness.findings import JUDGED, Course, Table, Trajectory
 from harness.records import CheckpointRecord, Comparison
 
 FEWEST = 3  # checkpoints: two make a line, not a course
+_WORDS = {"judge": "judge", "preference": "wins"}
 _Curve = Sequence[tuple[int, float]]
 
 
@@ -75,7 +76,9 @@ def _base_of(
 
 def _labels(tables: Sequence[Table]) -> list[str]:
     """Short names; with the metric where one name stands for several."""
-    plain = ["judge" if table.kind == "judge" else table.name for table in tables]
+    kinds = [table.kind for table in tables]
+    alone = {kind: word for kind, word in _WORDS.items() if kinds.count(kind) == 1}
+    plain = [alone.get(table.kind, table.name.removeprefix("judge ")) for table in tables]
     return [
         name if plain.count(name) == 1 else f"{name} {table.metric}" for name, table in zip(plain, tables, strict=True)
     ]
@@ -85,7 +88,7 @@ def _of_table(table: Table, called: Sequence[str], tables: Sequence[Table]) -> C
     estimates = {row.summary.checkpoint: row.summary.estimate for row in table.rows}
     return Course(
         name=_labels(tables)[list(tables).index(table)],
-        kind="judge" if table.kind == "judge" else "benchmark",
+        kind="judge" if table.kind in JUDGED else "benchmark",
         values=[estimates.get(name) for name in called],
         higher_is_better=all(row.summary.higher_is_better for row in table.rows),
     )

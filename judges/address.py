@@ -1,10 +1,11 @@
 """Where an endpoint is, and the key that goes there and nowhere else."""
 
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from judges.base import JudgeError
 
@@ -46,8 +47,15 @@ class Address:
         return self.key is not None and self.url.startswith("http://") and not self.is_local
 
     def redact(self, text: str) -> str:
-        """`text` without the key, for whatever an endpoint sends back."""
-        return text.replace(self.key, "***") if self.key else text
+        """`text` without the key, for whatever an endpoint sends back, in JSON and in addresses too."""
+        for form in _forms(self.key) if self.key else ():
+            text = text.replace(form, "***")
+        return text
+
+
+def _forms(key: str) -> Sequence[str]:
+    """How a key may be written: as it is, escaped in JSON (some escape `/`), quoted in an address."""
+    return [*dict.fromkeys((key, json.dumps(key)[1:-1], key.replace("/", "\\/"), quote(key, safe="")))]
 
 
 def openai_address(url: str | None, environ: Mapping[str, str] = os.environ) -> Address:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
@@ -29,6 +29,10 @@ class Unscored(StrEnum):
     TIMEOUT = "timeout"
     TRUNCATED = "truncated"
     """The prompt did not fit the judge's context, or its reply was cut off."""
+    NO_LOGPROBS = "no probabilities"
+    """A score weighted by probabilities was wanted, and the reply gives none for what is offered."""
+    NOT_CHECKABLE = "no check"
+    """The entry names nothing that the answer could be checked against."""
     CONNECTION = "connection"
     ERROR = "error"
     """The endpoint answered with an error, or with something that is no chat completion."""
@@ -36,12 +40,18 @@ class Unscored(StrEnum):
 
 @dataclass(frozen=True)
 class Submission:
-    """What is judged: one answer to one instruction."""
+    """What is judged: one answer to one instruction, or two that are compared."""
 
     instruction: str
     """The instruction with its input, as one text."""
     expected: str
+    """Empty where nobody knows it."""
     answer: str
+    """Of two, the one that is shown first."""
+    rival: str | None = None
+    """The answer shown second, to a judge that compares."""
+    check: Mapping[str, JSON] = field(default_factory=dict)
+    """What the entry wants to be checked, by kind; see `judges.checks`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +59,11 @@ class Judgment:
     """What a judge said of one submission. Exactly one of `score` and `reason` is None."""
 
     score: float | None = None
-    """On the judge's scale."""
+    """On the judge's scale; of a judge that compares 1 for the first answer, 0 for the second, 0.5 for a tie."""
+    written: float | None = None
+    """The score as it was written, where `score` is weighted by probabilities."""
+    mass: float | None = None
+    """Probability of all that was offered together, where `score` is weighted: low where the judge said otherwise."""
     reason: Unscored | None = None
     """Why there is no score."""
     detail: str = ""
@@ -93,6 +107,18 @@ class Judge(Protocol):
         """Lowest and highest score."""
 
     @property
+    def pairwise(self) -> bool:
+        """Whether it compares two answers instead of scoring one."""
+
+    @property
+    def needs_expected(self) -> bool:
+        """Whether it has nothing to say without an expected answer."""
+
+    @property
+    def form(self) -> str:
+        """How replies are asked for: "schema", "object" or "text"; final once `check` has returned; else ""."""
+
+    @property
     def fingerprint(self) -> str:
         """Hash of what decides the replies: address, model, the version it reveals, settings.
 
@@ -103,8 +129,11 @@ class Judge(Protocol):
     def concurrency(self) -> int:
         """How many submissions are worth judging at once; the judge itself never has more calls in flight."""
 
-    def request(self, submission: Submission) -> dict[str, JSON]:
-        """What would be sent for this submission, with all settings, in a form that can be hashed for resume."""
+    def request(self, submission: Submission, *, repeat: int = 0) -> dict[str, JSON]:
+        """What would be sent for this submission, with all settings, in a form that can be hashed for resume.
+
+        `messages` holds the exact messages where there are any. `repeat` numbers judgments of the same submission.
+        """
 
     async def check(self) -> list[str]:
         """Find out whether the judge can be used.
@@ -116,8 +145,12 @@ class Judge(Protocol):
             JudgeError: It cannot: down, unauthorised, another model.
         """
 
-    async def judge(self, submission: Submission) -> Judgment:
-        """Judge one submission; failures of the endpoint and unreadable replies are values, not exceptions."""
+    async def judge(self, submission: Submission, *, repeat: int = 0) -> Judgment:
+        """Judge one submission; failures of the endpoint and unreadable replies are values, not exceptions.
+
+        Raises:
+            CapReached: No more may be asked; see `judges.spending`.
+        """
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -9,12 +9,15 @@ from pathlib import Path
 from judges.address import hide_credentials, ollama_address, openai_address
 from judges.base import Judge, JudgeError
 from judges.calls import Patience
+from judges.checks import check_judge
 from judges.llm import JudgeSettings, LLMJudge
 from judges.ollama_client import OllamaClient
 from judges.openai_client import OpenAIClient
-from judges.prompts import load_rubric
+from judges.rate import Rate
+from judges.rubric import load_rubric
 from judges.scripted import ScriptedJudge, read_script
 from judges.simple import ReferenceJudge
+from judges.spending import Meter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +25,13 @@ class JudgeOptions:
     """What a judge is built with beside its reference; those without a model have no use for most of it."""
 
     rubric: str = "correctness"
-    """Name of a rubric that the package ships."""
+    """Name of a rubric that the package ships, or a YAML file."""
     concurrency: int = 8
     """The most calls in flight."""
+    per_minute: Rate = field(default_factory=Rate)
+    """The most calls and tokens a minute."""
+    meter: Meter = field(default_factory=Meter)
+    """Counts what it costs."""
     settings: JudgeSettings = field(default_factory=JudgeSettings)
     patience: Patience = field(default_factory=Patience)
 
@@ -33,8 +40,8 @@ def judge_from_reference(reference: str, options: JudgeOptions | None = None) ->
     """Build the judge that a reference names.
 
     Args:
-        reference: `reference`, `scripted:FILE`, `openai:MODEL[@http://host:8000/v1]` or
-            `ollama:MODEL[@http://host:11434]`.
+        reference: `reference`, `check:KIND` (see `judges.checks`), `scripted:FILE`,
+            `openai:MODEL[@http://host:8000/v1]` or `ollama:MODEL[@http://host:11434]`.
         options: How it is asked.
 
     Raises:
@@ -77,29 +84,50 @@ def _scripted(file: str, options: JudgeOptions) -> Judge:
     if not file:
         raise JudgeError(f"no file: wanted {FORMS['scripted']}")
     path = Path(file)
-    return ScriptedJudge(f"scripted-{path.stem}", read_script(path), load_rubric(options.rubric))
+    rubric = load_rubric(options.rubric)
+    return ScriptedJudge(f"scripted-{path.stem}", read_script(path), rubric, options.settings, options.meter)
+
+
+def _check(rest: str, _: JudgeOptions) -> Judge:
+    if not rest:
+        raise JudgeError(f"no check: wanted {FORMS['check']}")
+    return check_judge(rest)
 
 
 def _openai(rest: str, options: JudgeOptions) -> Judge:
     model, url = split_model(rest, FORMS["openai"])
-    client = OpenAIClient(model, openai_address(url), concurrency=options.concurrency, patience=options.patience)
-    return LLMJudge(client, load_rubric(options.rubric), options.settings)
+    client = OpenAIClient(
+        model,
+        openai_address(url),
+        concurrency=options.concurrency,
+        patience=options.patience,
+        rate=options.per_minute,
+    )
+    return LLMJudge(client, load_rubric(options.rubric), options.settings, options.meter)
 
 
 def _ollama(rest: str, options: JudgeOptions) -> Judge:
     model, url = split_model(rest, FORMS["ollama"])
-    client = OllamaClient(model, ollama_address(url), concurrency=options.concurrency, patience=options.patience)
-    return LLMJudge(client, load_rubric(options.rubric), options.settings)
+    client = OllamaClient(
+        model,
+        ollama_address(url),
+        concurrency=options.concurrency,
+        patience=options.patience,
+        rate=options.per_minute,
+    )
+    return LLMJudge(client, load_rubric(options.rubric), options.settings, options.meter)
 
 
 BUILDERS: dict[str, Callable[[str, JudgeOptions], Judge]] = {
     "reference": _reference,
+    "check": _check,
     "scripted": _scripted,
     "openai": _openai,
     "ollama": _ollama,
 }
 FORMS = {
     "reference": "reference",
+    "check": "check:KIND",
     "scripted": "scripted:FILE",
     "openai": "openai:MODEL[@http://host:8000/v1]",
     "ollama": "ollama:MODEL[@http://host:11434]",

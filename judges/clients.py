@@ -6,8 +6,24 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from judges.base import JSON, Message
+from judges.retry_after import seconds_to_wait
 
 Finish = Literal["stop", "length", "refused", "unknown"]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token of a reply.
+
+    Attributes:
+        text: As it stands in the reply.
+        logprob: Its log-probability, in nats.
+        top: The likeliest tokens in its place, with their log-probabilities.
+    """
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +47,8 @@ class Reply:
     """Whether the endpoint left out a part of the prompt."""
     notes: tuple[str, ...] = ()
     """Settings that the endpoint refused and that were left out."""
+    tokens: tuple[Token, ...] = ()
+    """The tokens of `text`, where log-probabilities were asked for and given."""
 
 
 class CallError(Exception):
@@ -50,6 +68,20 @@ class CallConnectionError(CallError):
     retryable = True
 
 
+class CertificateError(CallConnectionError):
+    """The endpoint's certificate is not trusted, which no further attempt changes."""
+
+    retryable = False
+
+
+class NoSuchHostError(CallConnectionError):
+    """The address names a host that nobody knows."""
+
+
+class NotHTTPError(CallConnectionError):
+    """Something answers, but not in HTTP, or in clear text where TLS was expected."""
+
+
 class CallTimeoutError(CallError):
     """No complete reply within the time allowed.
 
@@ -63,6 +95,12 @@ class CallBodyError(CallError):
     retryable = True
 
 
+class BodyTooLargeError(CallBodyError):
+    """The body was larger than any reply can be; it was not read to its end."""
+
+    retryable = False
+
+
 class CallStatusError(CallError):
     """The endpoint answered with an error status."""
 
@@ -71,10 +109,15 @@ class CallStatusError(CallError):
         self.status = status
         self.body = body
         headers = headers or {}
-        self.retry_after = _seconds(headers.get("retry-after"))
+        self.retry_after = seconds_to_wait(headers)
         # A spent quota answers 429 as well, but no wait of ours refills it.
         spent = "insufficient_quota" in body or headers.get("x-should-retry") == "false"
         self.retryable = (status in (408, 409, 425, 429) or status >= 500) and not spent
+
+    @property
+    def asked_too_often(self) -> bool:
+        """Whether fewer calls at once would help."""
+        return self.status == 429 or (self.status == 503 and self.retry_after is not None)
 
 
 class PromptTooLongError(CallStatusError):
@@ -107,6 +150,8 @@ class Client(Protocol):
         top_p: float | None = None,
         seed: int | None = None,
         schema: Mapping[str, JSON] | None = None,
+        as_json: bool = False,
+        top_logprobs: int = 0,
         stop: Sequence[str] = (),
     ) -> Reply:
         """Ask for the next message.
@@ -118,6 +163,8 @@ class Client(Protocol):
             top_p: Nucleus sampling; the endpoint's default when None.
             seed: For endpoints that honour one.
             schema: JSON schema of the reply, for endpoints that honour one.
+            as_json: Ask for any JSON object, for endpoints that know no schema.
+            top_logprobs: Ask for the log-probabilities of so many tokens in each place; OpenAI gives at most 20.
             stop: The reply ends before the first of these; OpenAI's own API takes at most four.
 
         Raises:
@@ -156,12 +203,3 @@ def as_text(value: Any) -> str:
     if isinstance(value, list):
         return "".join(as_text(part.get("text")) for part in value if isinstance(part, dict))
     return value if isinstance(value, str) else ""
-
-
-def _seconds(value: str | None) -> float | None:
-    """`retry-after` in seconds; its other form, a date, is rare with these endpoints and read as absent."""
-    try:
-        seconds = float(value) if value else None
-    except ValueError:
-        return None
-    return seconds if seconds is not None and 0 <= seconds < float("inf") else None

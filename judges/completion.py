@@ -5,6 +5,7 @@ from typing import Any
 
 from judges.base import JSON
 from judges.clients import CallBodyError, Finish, Reply, as_count, as_text, error_text
+from judges.logprobs import read_tokens
 
 _FINISHES: dict[str, Finish] = {
     "stop": "stop",
@@ -48,6 +49,7 @@ def _reply(body: Any, choice: Any, message: dict[str, Any], notes: tuple[str, ..
         output_tokens=as_count(usage.get("completion_tokens")),
         served_model=as_text(body.get("model")),
         notes=notes,
+        tokens=read_tokens(choice.get("logprobs")),
     )
 
 

@@ -11,4 +11,5 @@ def wrong_field(error: ValidationError, model: type[BaseModel]) -> str:
     first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
     field = ".".join(str(part) for part in first["loc"])
     known = ", ".join(model.model_fields)
-    return f"{field + ': ' if field else ''}{first['msg']} (fields are {known})"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{field + ': ' if field else ''}{message} (fields are {known})"

@@ -1,21 +1,23 @@
-"""A judge that is a language model: one answer at a time, against a rubric."""
+"""A judge that is a language model: it scores one answer or compares two, as its rubric has it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-from judges.base import JSON, Judgment, Message, Submission, Unscored, canonical_hash
-from judges.clients import (
-    CallConnectionError,
-    CallError,
-    CallTimeoutError,
-    Client,
-    PromptTooLongError,
-    Reply,
-)
-from judges.parse import Reading, read_reply, without_thinking
-from judges.prompts import Rubric
+from judges.base import JSON, Judgment, Submission, Unscored, canonical_hash
+from judges.clients import CallError, Client, Reply
+from judges.ladder import Form, find_form
+from judges.parse import Reading
+from judges.rubric import Rubric
+from judges.spending import Meter
+from judges.talk import Asking, Talk
+from judges.weighting import weigh
+
+__all__ = ["Form", "JudgeSettings", "LLMJudge"]
+
+TOP_LOGPROBS = 20
+"""Alternatives asked for in each place; no endpoint gives more."""
 
 _ASKED_AGAIN = frozenset({Unscored.UNREADABLE, Unscored.OUT_OF_RANGE, Unscored.EMPTY, Unscored.TRUNCATED})
-_SCHEMA_IGNORED = "the endpoint ignores the JSON schema: the score was read from text"
+_SCHEMA_IGNORED = "the endpoint ignores the JSON schema: the {key} was read from text"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,21 +28,33 @@ class JudgeSettings:
     """Room for the reasons and the score."""
     temperature: float = 0.0
     seed: int = 0
-    use_schema: bool = True
-    """Send a JSON schema of the reply; endpoints without one read the format from the prompt."""
+    """Of the first repeat; the next one's is one more."""
+    form: Form | None = None
+    """How the reply is asked for; None: the first that the endpoint honours, found out by `check`."""
+    reasons: bool = True
+    """Ask for reasons before the score."""
+    weighted: bool = False
+    """The score is the mean of what was offered, weighted by the probabilities of the tokens."""
+    always_ask: bool = False
+    """Ask about empty and equal answers too, which otherwise need no judge."""
 
 
 class LLMJudge:
-    """Scores one answer at a time with a language model.
+    """Judges with a language model.
 
-    An empty answer gets the lowest score without a call. A reply that cannot be read is asked for once more with
-    a reminder of the format; what fails then is unscored, with its reason.
+    Some submissions need no judge: an empty answer gets the lowest score (unless the rubric wants it judged), two
+    answers that are equal tie. A reply that cannot be read is asked for once more with a reminder of the format;
+    what fails then is unscored, with its reason.
     """
 
-    def __init__(self, client: Client, rubric: Rubric, settings: JudgeSettings | None = None) -> None:
+    def __init__(
+        self, client: Client, rubric: Rubric, settings: JudgeSettings | None = None, meter: Meter | None = None
+    ) -> None:
+        """`meter` counts what is asked, and says when no more may be."""
         self._client = client
         self._rubric = rubric
         self._settings = settings or JudgeSettings()
+        self._meter = meter or Meter()
 
     @property
     def name(self) -> str:
@@ -58,150 +72,160 @@ class LLMJudge:
         return float(self._rubric.scale[0]), float(self._rubric.scale[1])
 
     @property
+    def pairwise(self) -> bool:
+        """Whether it compares two answers."""
+        return self._rubric.pairwise
+
+    @property
+    def needs_expected(self) -> bool:
+        """Whether the rubric shows the expected answer; without one nothing is scored."""
+        return self._rubric.needs_expected
+
+    @property
+    def form(self) -> str:
+        """How replies are asked for; "" until `check` has found that out."""
+        return self._settings.form.value if self._settings.form else ""
+
+    @property
     def concurrency(self) -> int:
         """The most calls in flight."""
         return self._client.concurrency
 
     @property
     def fingerprint(self) -> str:
-        """Hash of endpoint, model, its version, and the settings; final once `check` has returned."""
-        return canonical_hash({"client": self._client.identity(), "settings": self._settings_as_json()})
+        """Hash of endpoint, model, its version, settings and rubric; final once `check` has returned."""
+        return canonical_hash(
+            {
+                "client": self._client.identity(),
+                "settings": self._settings_as_json(),
+                "rubric": self._rubric.digest,
+            }
+        )
 
-    def request(self, submission: Submission) -> dict[str, JSON]:
-        """The first messages with all settings. What an endpoint refuses of these is not known here."""
+    def request(self, submission: Submission, *, repeat: int = 0) -> dict[str, JSON]:
+        """The first messages with all settings. What an endpoint refuses of these is not known here.
+
+        Raises:
+            ValueError: A second answer is missing, or not wanted.
+        """
         return {
-            "messages": self._rubric.messages(submission),
-            "reminder": self._rubric.reminder_message(),
-            "settings": self._settings_as_json(),
+            "messages": self._rubric.messages(submission, reasons=self._settings.reasons),
+            "reminder": self._rubric.reminder_message(reasons=self._settings.reasons),
+            "settings": self._settings_as_json(repeat),
+            "rubric": self._rubric.digest,
         }
 
     async def check(self) -> list[str]:
-        """Find out whether the model is there; returns warnings, raises JudgeError."""
-        return await self._client.check()
+        """Find out whether the model is there, and how it can be asked.
 
-    async def judge(self, submission: Submission) -> Judgment:
-        """Judge one submission; failures are values."""
-        if not submission.answer.strip():
-            return Judgment(score=self.scale[0], explanation="The answer is empty: lowest score, judge not asked.")
-        talk = _Talk(list(self._rubric.messages(submission)))
+        Returns:
+            Warnings, one line each.
+
+        Raises:
+            JudgeError: It is not, or cannot be used now.
+        """
+        warnings = await self._client.check()
+        if self._settings.form is None:
+            form, remark = await find_form(self._client, self._meter, max_tokens=self._settings.max_tokens)
+            self._settings = replace(self._settings, form=form)
+            warnings = [*warnings, remark] if remark else warnings
+        return warnings
+
+    async def judge(self, submission: Submission, *, repeat: int = 0) -> Judgment:
+        """Judge one submission; failures are values.
+
+        Raises:
+            CapReached: No more may be asked.
+            ValueError: A second answer is missing, or not wanted.
+        """
+        messages = self._rubric.messages(submission, reasons=self._settings.reasons)
+        known = self._without_asking(submission)
+        if known is not None:
+            return known
+        talk = Talk(self._client, self._meter, messages, self._asking(repeat))
         try:
             return await self._converse(talk)
         except CallError as error:
-            talk.seconds += error.seconds
-            return talk.unscored(_reason(error), str(error))
+            return talk.failed(error)
 
     async def close(self) -> None:
         """Let go of connections."""
         await self._client.close()
 
-    async def _converse(self, talk: "_Talk") -> Judgment:
-        verdict = await self._ask(talk)
-        if verdict.reason in _ASKED_AGAIN and not talk.cut:
-            talk.messages += [talk.as_said(), self._rubric.reminder_message()]
-            verdict = await self._ask(talk)
-        if verdict.score is None:
-            return talk.unscored(verdict.reason or Unscored.UNREADABLE, verdict.detail)
-        if verdict.form == "text" and self._settings.use_schema and not any("schema" in n for n in talk.notes):
-            talk.notes += (_SCHEMA_IGNORED,)
-        return talk.scored(verdict)
+    def _without_asking(self, submission: Submission) -> Judgment | None:
+        """What is known before anybody is asked."""
+        if self._rubric.needs_expected and not submission.expected.strip():
+            detail = f"the rubric {self._rubric.id} needs an expected answer, and the entry has none"
+            return Judgment(reason=Unscored.NOT_CHECKABLE, detail=detail)
+        if self._settings.always_ask:
+            return None
+        answer = submission.answer.strip()
+        if submission.rival is not None:
+            same = answer == submission.rival.strip()
+            return (
+                Judgment(score=0.5, explanation="The answers are the same: a tie, judge not asked.") if same else None
+            )
+        if answer or self._rubric.empty != "lowest":
+            return None
+        return Judgment(score=self.scale[0], explanation="The answer is empty: lowest score, judge not asked.")
 
-    async def _ask(self, talk: "_Talk") -> Reading:
-        talk.calls += 1
-        reply = await self._client.complete(
-            talk.messages,
+    async def _converse(self, talk: Talk) -> Judgment:
+        reply = await talk.ask()
+        reading = self._read(reply)
+        if reading.reason in _ASKED_AGAIN and not talk.was_cut:
+            talk.remind(self._rubric.reminder_message(reasons=self._settings.reasons))
+            reply = await talk.ask()
+            reading = self._read(reply)
+        if reading.score is None:
+            return talk.unscored(reading.reason or Unscored.UNREADABLE, reading.detail)
+        return self._scored(talk, reply, reading, reading.score)
+
+    def _scored(self, talk: Talk, reply: Reply, reading: Reading, score: float) -> Judgment:
+        notes: tuple[str, ...] = ()
+        if reading.form == "text" and self._schema() is not None and not any("schema" in note for note in reply.notes):
+            notes = (_SCHEMA_IGNORED.format(key=self._rubric.key),)
+        if not self._settings.weighted:
+            return talk.scored(score, reading.explanation, notes=notes)
+        weighed = weigh(reply, reading, self._rubric.key, self._rubric.offered)
+        if weighed.score is None:
+            return talk.unscored(Unscored.NO_LOGPROBS, weighed.detail)
+        return talk.scored(weighed.score, reading.explanation, written=score, mass=weighed.mass, notes=notes)
+
+    def _read(self, reply: Reply) -> Reading:
+        """The verdict in a reply, unless the endpoint itself says that it is none."""
+        if reply.prompt_cut:
+            return Reading(reason=Unscored.TRUNCATED, detail="the endpoint cut the prompt to fit its context")
+        if reply.finish == "length":
+            # What stands last is the score, and half a score reads like another one.
+            return Reading(reason=Unscored.TRUNCATED, detail="the reply was cut off at its limit of tokens")
+        if reply.finish == "refused":
+            return Reading(reason=Unscored.REFUSED, detail=reply.refusal[:200] or "stopped by the endpoint's filter")
+        return self._rubric.read(reply.text)
+
+    def _asking(self, repeat: int) -> Asking:
+        return Asking(
             max_tokens=self._settings.max_tokens,
             temperature=self._settings.temperature,
-            seed=self._settings.seed,
-            schema=self._rubric.schema_for_reply() if self._settings.use_schema else None,
+            seed=self._settings.seed + repeat,
+            schema=self._schema(),
+            as_json=self._settings.form is Form.OBJECT,
+            top_logprobs=TOP_LOGPROBS if self._settings.weighted else 0,
         )
-        talk.add(reply)
-        return _read(reply, self.scale)
 
-    def _settings_as_json(self) -> dict[str, JSON]:
-        schema = self._rubric.schema_for_reply() if self._settings.use_schema else None
+    def _schema(self) -> dict[str, JSON] | None:
+        """The schema that is sent; who has not looked at the endpoint hopes for the best."""
+        if self._settings.form in (None, Form.SCHEMA):
+            return self._rubric.schema_for_reply(reasons=self._settings.reasons)
+        return None
+
+    def _settings_as_json(self, repeat: int = 0) -> dict[str, JSON]:
         return {
             "max_tokens": self._settings.max_tokens,
             "temperature": self._settings.temperature,
-            "seed": self._settings.seed,
-            "schema": schema,
+            "seed": self._settings.seed + repeat,
+            "form": self.form,
+            "schema": self._schema(),
+            "reasons": self._settings.reasons,
+            "weighted": self._settings.weighted,
+            "always_ask": self._settings.always_ask,
         }
-
-
-def _read(reply: Reply, scale: tuple[float, float]) -> Reading:
-    """The score in a reply, unless the endpoint itself says that it is none."""
-    if reply.prompt_cut:
-        return Reading(reason=Unscored.TRUNCATED, detail="the endpoint cut the prompt to fit its context")
-    if reply.finish == "length":
-        # What stands last is the score, and half a score reads like another one.
-        return Reading(reason=Unscored.TRUNCATED, detail="the reply was cut off at its limit of tokens")
-    if reply.finish == "refused":
-        return Reading(reason=Unscored.REFUSED, detail=reply.refusal[:200] or "stopped by the endpoint's filter")
-    return read_reply(reply.text, scale)
-
-
-def _reason(error: CallError) -> Unscored:
-    if isinstance(error, CallTimeoutError):
-        return Unscored.TIMEOUT
-    if isinstance(error, CallConnectionError):
-        return Unscored.CONNECTION
-    if isinstance(error, PromptTooLongError):
-        return Unscored.TRUNCATED
-    return Unscored.ERROR
-
-
-@dataclass
-class _Talk:
-    """One conversation with the judge, and what it has cost so far."""
-
-    messages: list[Message]
-    raw: str = ""
-    calls: int = 0
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
-    seconds: float = 0.0
-    cut: bool = False
-    notes: tuple[str, ...] = field(default=())
-
-    def add(self, reply: Reply) -> None:
-        self.raw = reply.text
-        self.prompt_tokens = _sum(self.prompt_tokens, reply.prompt_tokens)
-        self.output_tokens = _sum(self.output_tokens, reply.output_tokens)
-        self.seconds += reply.seconds
-        self.cut = reply.prompt_cut or reply.finish == "length"
-        self.notes = reply.notes
-
-    def as_said(self) -> Message:
-        """The last reply as a turn of the conversation: thinking goes, and no API takes an empty turn."""
-        return {"role": "assistant", "content": without_thinking(self.raw)[0].strip() or "(no reply)"}
-
-    def scored(self, verdict: Reading) -> Judgment:
-        return self._judgment(score=verdict.score, explanation=verdict.explanation)
-
-    def unscored(self, reason: Unscored, detail: str) -> Judgment:
-        return self._judgment(reason=reason, detail=detail)
-
-    def _judgment(
-        self,
-        *,
-        score: float | None = None,
-        reason: Unscored | None = None,
-        detail: str = "",
-        explanation: str = "",
-    ) -> Judgment:
-        return Judgment(
-            score=score,
-            reason=reason,
-            detail=detail,
-            explanation=explanation,
-            raw=self.raw,
-            messages=tuple(self.messages),
-            calls=self.calls,
-            prompt_tokens=self.prompt_tokens,
-            output_tokens=self.output_tokens,
-            seconds=self.seconds,
-            notes=self.notes,
-        )
-
-
-def _sum(total: int | None, more: int | None) -> int | None:
-    return total if more is None else (total or 0) + more

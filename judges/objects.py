@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from judges.values import Key
+
 _OBJECT_START = re.compile(r'\{\s*"')
-_SCORE_KEY = re.compile(r'"score"\s*:', re.IGNORECASE)
+_KEYS: dict[Key, re.Pattern[str]] = {
+    "score": re.compile(r'"score"\s*:', re.IGNORECASE),
+    "verdict": re.compile(r'"verdict"\s*:', re.IGNORECASE),
+}
 _FENCE_OPENS = re.compile(r"```[\w-]*\s*")
 _LONGEST_SEARCH = 200
 """Braces tried as the start of an object, since each try may read to the end of the reply."""
@@ -27,7 +32,7 @@ class Found:
     """What a reply is made of."""
 
     verdicts: list[Pairs]
-    """Objects that have a score."""
+    """Objects that have the key of a verdict."""
     rest: str
     """The text outside of all objects."""
     cut: bool
@@ -62,8 +67,8 @@ def _unfenced(text: str) -> str:
     return text[opening.end() :].removesuffix("```").rstrip() if opening else text
 
 
-def find_objects(body: str) -> Found:
-    """Split a reply into the objects that have a score and the text around them."""
+def find_objects(body: str, key: Key) -> Found:
+    """Split a reply into the objects that have `key` and the text around them."""
     verdicts: list[Pairs] = []
     outside: list[str] = []
     position, broken, cut = 0, False, False
@@ -83,7 +88,7 @@ def find_objects(body: str) -> Found:
         # What follows a broken object may be a part of it, unless it stands alone at the end.
         counts = not broken or _stands_alone_at_end(body, start, end)
         # The key must stand there as written: an escaped one is no verdict but an attempt to hide.
-        if counts and value.named("score") and _SCORE_KEY.search(body, start, end):
+        if counts and value.named(key) and _KEYS[key].search(body, start, end):
             verdicts.append(value)
     outside.append(body[position:])
     return Found(verdicts=verdicts, rest="\n".join(outside), cut=cut, opens_broken=False)

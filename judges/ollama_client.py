@@ -1,28 +1,20 @@
 """One model of an Ollama server, through Ollama's own API, so that the context is set and truncation is seen."""
 
 import json
-import re
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from judges.address import Address
 from judges.base import JSON, JudgeError, Message
-from judges.calls import Calls, Patience
-from judges.clients import (
-    CallBodyError,
-    CallConnectionError,
-    CallError,
-    CallStatusError,
-    CallTimeoutError,
-    PromptTooLongError,
-    Reply,
-    as_count,
-    as_text,
-    error_text,
-)
+from judges.calls import Patience
+from judges.clients import CallBodyError, CallError, CallStatusError, Reply, as_count, as_text, error_text
+from judges.endpoint import Endpoint, given, sendable, size_of
+from judges.first_look import unusable
+from judges.logprobs import read_tokens
+from judges.rate import Rate
 from judges.served import not_served, served_name
-from judges.transport import connect, describe
 
 if TYPE_CHECKING:
     import httpx2
@@ -31,7 +23,9 @@ _SMALLEST_CONTEXT = 4096
 _BYTES_PER_TOKEN = 2
 """Low on purpose: English has four, Chinese two to three; a context too large costs memory, one too small lies."""
 _TOKENS_PER_MESSAGE = 16
-_TOO_LONG = re.compile(r"context length|exceeds? .*context|input length", re.IGNORECASE)
+_MOST_LOGPROBS = 20
+_KEEP_LOADED = "10m"
+"""A judge's model stays in memory between calls that checkpoints' answers are collected in."""
 
 
 class OllamaClient:
@@ -49,20 +43,25 @@ class OllamaClient:
         *,
         concurrency: int = 4,
         patience: Patience | None = None,
+        rate: Rate | None = None,
         transport: "httpx2.AsyncBaseTransport | None" = None,
     ) -> None:
         self.model = model
-        self.address = address
-        self.concurrency = concurrency
-        self._patience = patience or Patience()
-        self._transport = transport
-        self._calls = Calls(concurrency, self._patience)
-        self._questions = Calls(1, self._patience.for_check())
-        self._http: httpx2.AsyncClient | None = None
+        self.endpoint = Endpoint(address, concurrency=concurrency, patience=patience, rate=rate, transport=transport)
         self._digest: str | None = None
         self._longest_context: int | None = None
         self._context = _SMALLEST_CONTEXT
         self._takes_schema = True
+
+    @property
+    def address(self) -> Address:
+        """Where the server is."""
+        return self.endpoint.address
+
+    @property
+    def concurrency(self) -> int:
+        """The most calls in flight."""
+        return self.endpoint.concurrency
 
     def identity(self) -> dict[str, JSON]:
         """Address, model and the digest of its weights and template."""
@@ -77,32 +76,44 @@ class OllamaClient:
         top_p: float | None = None,
         seed: int | None = None,
         schema: Mapping[str, JSON] | None = None,
+        as_json: bool = False,
+        top_logprobs: int = 0,
         stop: Sequence[str] = (),
     ) -> Reply:
-        """Ask for the next message; see `judges.clients.Client.complete`."""
-        settings = {"num_predict": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-        options: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
-        if stop:
-            options["stop"] = [*stop]
-        options["num_ctx"] = self._context_for(messages, max_tokens)
-        body = {
+        """Ask for the next message; see `judges.clients.Client.complete`.
+
+        Log-probabilities come from Ollama 0.12.11 on; older servers leave the wish out without a word.
+        """
+        size = size_of(messages)
+        options = given(
+            num_predict=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            stop=[*stop] or None,
+            num_ctx=self._context_for(size, len(messages), max_tokens),
+        )
+        body: dict[str, Any] = {
             "model": self.model,
-            "messages": list(messages),
+            "messages": sendable(messages),
             "stream": False,
             "options": options,
             "truncate": False,
             "shift": False,
+            "keep_alive": _KEEP_LOADED,
         }
-        reply, seconds = await self._calls.make(lambda: self._chat(body, schema))
-        return replace(reply, seconds=seconds)
+        if as_json and schema is None:
+            body["format"] = "json"
+        if top_logprobs:
+            body |= {"logprobs": True, "top_logprobs": min(top_logprobs, _MOST_LOGPROBS)}
+        return await self.endpoint.reply(lambda: self._chat(body, schema), size=size, max_tokens=max_tokens)
 
-    def _context_for(self, messages: Sequence[Message], max_tokens: int) -> int:
-        """Tokens of context for a prompt and its reply.
+    def _context_for(self, size: int, messages: int, max_tokens: int) -> int:
+        """Tokens of context for so many bytes in so many messages, and the reply.
 
         In steps of powers of two that never shrink, since Ollama loads a model anew for each other context.
         """
-        size = sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
-        needed = size // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE * len(messages) + max_tokens
+        needed = size // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE * messages + max_tokens
         while self._context < needed:
             self._context *= 2
         return min(self._context, self._longest_context or self._context)
@@ -117,7 +128,7 @@ class OllamaClient:
                 raise
             self._takes_schema = False  # Ollama before 0.5 knows only format: "json"
             text = await self._fetch("POST", "/api/chat", body)
-        notes = () if self._takes_schema else ("the endpoint refuses a JSON schema: sent without",)
+        notes = () if schema is None or self._takes_schema else ("the endpoint refuses a JSON schema: sent without",)
         return replace(read_chat(text, context=body["options"]["num_ctx"]), notes=notes)
 
     async def check(self) -> list[str]:
@@ -130,13 +141,11 @@ class OllamaClient:
             JudgeError: Nothing answers, or the model is missing (with the command that gets it).
         """
         try:
-            text, _ = await self._questions.make(lambda: self._fetch("GET", "/api/tags"))
-            digests = _digests(text)
-        except (CallConnectionError, CallTimeoutError) as error:
-            url = self.address.url
-            raise JudgeError(f"no Ollama answers at {url} ({error}): start it with `ollama serve`") from None
-        except CallError as error:
+            digests = _digests(await self.endpoint.ask(lambda: self._fetch("GET", "/api/tags")))
+        except CallBodyError as error:
             raise JudgeError(f"{self.address.url} cannot be used as an Ollama server ({error})") from None
+        except CallError as error:
+            raise self._unusable(error) from None
         name = served_name(self.model, list(digests))
         if name is None:
             has = not_served(self.model, self.address.url, list(digests)) if digests else "it has no models at all"
@@ -145,19 +154,23 @@ class OllamaClient:
         self._longest_context = await self._ask_longest_context()
         return []
 
+    def _unusable(self, error: CallError) -> JudgeError:
+        if isinstance(error, CallStatusError) and error.status in (404, 405):
+            return JudgeError(f"{self.address.url} cannot be used as an Ollama server ({error}): correct the address")
+        start = "start it with `ollama serve`, or correct the address"
+        return unusable(self.address.url, error, start=start, who="no Ollama")
+
     async def _ask_longest_context(self) -> int | None:
         try:
-            text, _ = await self._questions.make(lambda: self._fetch("POST", "/api/show", {"model": self.model}))
+            text = await self.endpoint.ask(lambda: self._fetch("POST", "/api/show", {"model": self.model}))
             info = json.loads(text)["model_info"]
             return next((as_count(info[key]) for key in info if key.endswith(".context_length")), None)
-        except (CallError, ValueError, KeyError, TypeError):
+        except (CallError, ValueError, KeyError, TypeError, RecursionError):
             return None  # older servers do not say; the context is then as large as the prompt wants it
 
     async def close(self) -> None:
         """Let go of connections."""
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        await self.endpoint.close()
 
     async def _fetch(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> str:
         """The body of a success status.
@@ -167,20 +180,15 @@ class OllamaClient:
         """
         import httpx2
 
-        if self._http is None:
-            self._http = connect(self.address, self._patience, self._transport)
         try:
-            response = await self._http.request(method, path, json=body)
-            text = response.text
-        except httpx2.TimeoutException:
-            raise CallTimeoutError(f"no complete reply within {self._patience.timeout:g} s") from None
-        except httpx2.HTTPError as error:
-            raise CallConnectionError(describe(error)) from None
-        if response.is_success:
-            return text
-        too_long = response.status_code in (400, 500) and _TOO_LONG.search(error_text(text))
-        kind = PromptTooLongError if too_long else CallStatusError
-        raise kind(response.status_code, error_text(text), headers=response.headers, body=text)
+            response = await self.endpoint.http.request(method, path, json=body)
+        except (httpx2.HTTPError, ssl.SSLError) as error:
+            failure = self.endpoint.broken(error)
+        else:
+            if response.is_success:
+                return response.text
+            failure = self.endpoint.status_error(response)
+        raise failure
 
 
 def read_chat(text: str, *, context: int) -> Reply:
@@ -209,6 +217,7 @@ def read_chat(text: str, *, context: int) -> Reply:
         prompt_tokens=prompt,
         output_tokens=output,
         served_model=as_text(body.get("model")),
+        tokens=read_tokens(body.get("logprobs")),
         prompt_cut=prompt is not None and (prompt >= context or prompt + (output or 0) > context),
     )
 

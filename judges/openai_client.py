@@ -1,52 +1,32 @@
 """One model behind an OpenAI-compatible endpoint."""
 
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from judges.address import Address, hide_credentials
+from judges.address import Address
 from judges.base import JSON, JudgeError, Message
-from judges.calls import Calls, Patience
-from judges.clients import (
-    CallBodyError,
-    CallConnectionError,
-    CallError,
-    CallStatusError,
-    CallTimeoutError,
-    PromptTooLongError,
-    Reply,
-    error_text,
-)
+from judges.calls import Patience
+from judges.clients import CallBodyError, CallError, CallStatusError, Reply, error_text
 from judges.completion import listed_models, read_completion
+from judges.endpoint import Endpoint, given, sendable, size_of
+from judges.first_look import unusable
+from judges.rate import Rate
 from judges.served import not_served, served_name
 from judges.settings import Settings, fitted
-from judges.transport import connect, describe
 
 if TYPE_CHECKING:
     import httpx2
     import openai
 
-_TOO_LONG = re.compile(
-    r"context[ _](?:length|size|window)|maximum context|exceed\w* (?:the )?(?:available )?context"
-    r"|prompt is too long|too many tokens|input (?:is |length )?(?:too long|exceeds)",
-    re.IGNORECASE,
-)
-
-
-T = TypeVar("T")
-Fetch: TypeAlias = "Callable[[Callable[[openai.AsyncOpenAI], Awaitable[_Raw]]], Awaitable[str]]"
-
-
-class _Raw(Protocol):
-    @property
-    def http_response(self) -> "httpx2.Response": ...
+_CHAT = "/chat/completions"
 
 
 class OpenAIClient:
     """Talks to `/chat/completions` through the official client.
 
-    Retries, deadlines and the bound on calls in flight are ours (`judges.calls`), the same for every endpoint.
+    Retries, deadlines and the bounds on calls are ours (`judges.endpoint`), the same for every API. Bodies go in
+    and out as they are, through the official client's way to call what it has no method for: its models of every
+    field cost more time than all the rest of a call, and refuse what other servers leave out.
     """
 
     def __init__(
@@ -56,18 +36,24 @@ class OpenAIClient:
         *,
         concurrency: int = 8,
         patience: Patience | None = None,
+        rate: Rate | None = None,
         transport: "httpx2.AsyncBaseTransport | None" = None,
     ) -> None:
         self.model = model
-        self.address = address
-        self.concurrency = concurrency
-        self._patience = patience or Patience()
-        self._transport = transport
-        self._calls = Calls(concurrency, self._patience)
-        self._questions = Calls(1, self._patience.for_check())
+        self.endpoint = Endpoint(address, concurrency=concurrency, patience=patience, rate=rate, transport=transport)
         self._settings = Settings()
         self._version: JSON = None
         self._sdk: openai.AsyncOpenAI | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where the endpoint is."""
+        return self.endpoint.address
+
+    @property
+    def concurrency(self) -> int:
+        """The most calls in flight."""
+        return self.endpoint.concurrency
 
     def identity(self) -> dict[str, JSON]:
         """Address, model and what the list of models reveals about it."""
@@ -82,42 +68,68 @@ class OpenAIClient:
         top_p: float | None = None,
         seed: int | None = None,
         schema: Mapping[str, JSON] | None = None,
+        as_json: bool = False,
+        top_logprobs: int = 0,
         stop: Sequence[str] = (),
     ) -> Reply:
         """Ask for the next message; see `judges.clients.Client.complete`.
 
         A setting that the endpoint refuses is left out from then on and named in the reply's notes.
         """
-        wanted = {
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "top_p": top_p,
-            "seed": seed,
-            "schema": schema,
-            "stop": [*stop] or None,
-        }
-        given = {name: value for name, value in wanted.items() if value is not None}
-        self._connected()  # its slow import must not count against the deadline of the first call
+        wanted = given(
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            schema=schema,
+            as_json=True if as_json and schema is None else None,
+            top_logprobs=top_logprobs or None,
+            stop=[*stop] or None,
+        )
+        body = {"model": self.model, "messages": sendable(messages)}
+        return await self.write(_CHAT, body, wanted, self._settings, read_completion, size=size_of(messages))
 
-        async def send(fields: dict[str, Any]) -> Reply:
-            body: dict[str, Any] = {"model": self.model, "messages": list(messages), **fields}
-            text = await self._fetch(lambda sdk: sdk.chat.completions.with_raw_response.create(**body))
-            return read_completion(text, self._settings.notes())
-
-        reply, seconds = await self._calls.make(lambda: fitted(self._settings, given, send))
-        return replace(reply, seconds=seconds)
-
-    async def make(self, attempt: "Callable[[Fetch], Awaitable[T]]") -> tuple[T, float]:
-        """Have another of the endpoint's APIs asked, within this client's bounds, deadlines and retries.
+    async def write(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        wanted: Mapping[str, Any],
+        settings: Settings,
+        read: Callable[[str, tuple[str, ...]], Reply],
+        *,
+        size: int,
+    ) -> Reply:
+        """Have one of the endpoint's APIs write something, with the settings that it takes.
 
         Args:
-            attempt: Is given what turns a call of the official client into the body of a success status.
+            path: The API.
+            body: What is asked, without settings.
+            wanted: Settings; `max_tokens` is one of them.
+            settings: What is known of those that this API takes.
+            read: Body of a success status and notes → reply.
+            size: Bytes of the prompt.
 
         Raises:
-            CallError: The last one, after bounded retries.
+            CallError: There is no reply, after bounded retries.
         """
-        self._connected()
-        return await self._calls.make(lambda: attempt(self._fetch))
+
+        async def send(fields: dict[str, Any]) -> Reply:
+            return read(await self.post(path, {**body, **fields}), settings.notes(wanted))
+
+        self._connected()  # its slow import must not count against the deadline of the first call
+        return await self.endpoint.reply(
+            lambda: fitted(settings, wanted, send), size=size, max_tokens=wanted["max_tokens"]
+        )
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> str:
+        """The body that a success status brings, outside all bounds and retries.
+
+        Raises:
+            CallError: There is none.
+        """
+        import httpx2
+
+        return await self._fetch(lambda sdk: sdk.post(path, cast_to=httpx2.Response, body=dict(body)))
 
     async def check(self) -> list[str]:
         """Ask for the list of models.
@@ -128,6 +140,8 @@ class OpenAIClient:
         Raises:
             JudgeError: No key for OpenAI, nothing answers, the key is refused, or the model is not served.
         """
+        import httpx2
+
         if self.address.is_openai and self.address.key is None:
             raise JudgeError(f"openai:{self.model} needs a key: set {self.address.key_variable}")
         warnings = []
@@ -135,29 +149,50 @@ class OpenAIClient:
             warnings.append(f"the key in {self.address.key_variable} goes unencrypted to {self.address.url}")
         self._connected()
         try:
-            text, _ = await self._questions.make(lambda: self._fetch(lambda sdk: sdk.models.with_raw_response.list()))
+            text = await self.endpoint.ask(lambda: self._fetch(lambda sdk: sdk.get("/models", cast_to=httpx2.Response)))
         except CallError as error:
-            return [*warnings, self._without_list(error)]
+            return [*warnings, await self._without_list(error)]
         return [*warnings, *self._find_model(text)]
 
-    def _without_list(self, error: CallError) -> str:
+    async def _without_list(self, error: CallError) -> str:
         """A warning where an endpoint may still be of use.
 
         Raises:
             JudgeError: It cannot be.
         """
-        url = self.address.url
-        status = error.status if isinstance(error, CallStatusError) else None
+        url, status = self.address.url, error.status if isinstance(error, CallStatusError) else None
         if status in (404, 405, 501):
+            await self._find_chat()
             return f"{url} has no list of models: whether it serves {self.model} shows at the first call"
         if status == 429:
             return f"{url} is busy ({error}): whether it serves {self.model} shows at the first call"
-        if status in (401, 403):
-            what = "refuses the key" if self.address.key else "wants a key"
-            raise JudgeError(f"{url} {what} ({error}): set {self.address.key_variable}")
-        if isinstance(error, CallConnectionError | CallTimeoutError):
-            raise JudgeError(f"nothing answers at {url} ({error}): start the server, or correct the address")
-        raise JudgeError(f"{url} cannot be used ({error})")
+        raise self._unusable(error)
+
+    async def _find_chat(self) -> None:
+        """Ask for nothing, which costs nothing: whoever has the API says that something is missing.
+
+        Raises:
+            JudgeError: There is no such API, so that the address is another one.
+        """
+        try:
+            await self.endpoint.ask(lambda: self.post(_CHAT, {}))
+        except CallStatusError as error:
+            if error.status in (404, 405) and "model" not in str(error):
+                raise JudgeError(
+                    f"{self.address.url} has no {_CHAT} ({error}): is this the base address of an OpenAI-compatible "
+                    "API? It usually ends in /v1"
+                ) from None
+            if error.status in (401, 403) or 300 <= error.status < 400:
+                raise self._unusable(error) from None
+        except CallBodyError:
+            pass
+        except CallError as error:
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: CallError) -> JudgeError:
+        address = self.address
+        start = "start the server, or correct the address"
+        return unusable(address.url, error, start=start, key=address.key_variable, has_key=address.key is not None)
 
     def _find_model(self, text: str) -> list[str]:
         """Look for the model in the list; keep what the list reveals about it."""
@@ -178,11 +213,10 @@ class OpenAIClient:
 
     async def close(self) -> None:
         """Let go of connections."""
-        if self._sdk is not None:
-            await self._sdk.close()
-            self._sdk = None
+        self._sdk = None
+        await self.endpoint.close()
 
-    async def _fetch(self, call: "Callable[[openai.AsyncOpenAI], Awaitable[_Raw]]") -> str:
+    async def _fetch(self, call: "Callable[[openai.AsyncOpenAI], Awaitable[httpx2.Response]]") -> str:
         """The body of a success status.
 
         Raises:
@@ -190,26 +224,17 @@ class OpenAIClient:
         """
         import openai
 
+        failure: CallError
         try:
-            response = await call(self._connected())
-            return self.address.redact(response.http_response.text)
+            return self.address.redact((await call(self._connected())).text)
         except openai.APIStatusError as error:
-            raise self._status_error(error.response) from None
-        except openai.APITimeoutError:
-            raise CallTimeoutError(f"no complete reply within {self._patience.timeout:g} s") from None
+            failure = self.endpoint.status_error(error.response)
         except openai.APIConnectionError as error:
-            raise CallConnectionError(self.address.redact(describe(error))) from None
+            failure = self.endpoint.broken(error)
         except (openai.OpenAIError, ValueError) as error:
-            raise CallBodyError(self.address.redact(describe(error))) from None
-
-    def _status_error(self, response: "httpx2.Response") -> CallStatusError:
-        body = self.address.redact(response.text)
-        detail = error_text(body)
-        if location := response.headers.get("location"):
-            detail = f"the address has moved to {hide_credentials(self.address.redact(location))}"
-        too_long = response.status_code in (400, 413, 422, 500) and _TOO_LONG.search(detail)
-        kind = PromptTooLongError if too_long else CallStatusError
-        return kind(response.status_code, detail, headers=response.headers, body=body)
+            failure = CallBodyError(self.address.redact(str(error)))
+        # Outside the handlers: an error's context would keep the request with its key, and what was sent back.
+        raise failure
 
     def _connected(self) -> "openai.AsyncOpenAI":
         import openai
@@ -220,6 +245,6 @@ class OpenAIClient:
                 api_key=self.address.key or "none",
                 base_url=self.address.url,
                 max_retries=0,
-                http_client=connect(self.address, self._patience, self._transport),
+                http_client=self.endpoint.http,
             )
         return self._sdk

@@ -1,37 +1,37 @@
-"""A judge's reply → its score, or the reason why there is none. Never guesses.
+"""A judge's reply → its verdict, or the reason why there is none. Never guesses.
 
-The ladder: thinking blocks go first; a JSON object with the key "score" counts, on its own or in a code fence;
-else the last marker `SCORE: N` at the start of a line or after a sentence. Whatever leaves two readings open
-(several differing objects, ranges, words, another scale, a bare number that may answer the task instead) is no
-score. Written after the rules of inspect_ai's model-graded scorers: the last marker wins, and only what was
-offered counts.
+The ladder: thinking blocks go first; a JSON object with the key of the verdict counts, on its own or in a code
+fence; else the last marker (`SCORE: N`, `VERDICT: A`) at the start of a line or after a sentence. Whatever leaves
+two readings open (several differing objects, ranges, words, another scale, a bare number or letter that may answer
+the task instead) is no verdict: `[[A]]` and `[[5]]` count behind the marker only, since answers hold lists too.
+Written after the rules of inspect_ai's model-graded scorers: the last marker wins, and only what was offered counts.
 """
 
-import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from judges.base import Unscored
 from judges.objects import Found, Pairs, find_objects, whole_object
 from judges.thinking import parts_of
-
-Scale = tuple[float, float]
+from judges.values import Choices, Key, Numbers, Scale, Value, Values
 
 _INVISIBLE = " \t\r\n\u200b\u200e\u200f\u2060\ufeff"
-_MARKER = re.compile(
+_MARKER = (
     r"(?:^|(?<=[.!?;)])[ \t])"  # mid-sentence the word may be quoted from the answer
-    r"[ \t*_`#-]*(?:(?:final|overall|total)[ \t]+)?score[ \t*_`]*[:=：][\s*_`]*(?P<value>[^\n]*)",
-    re.IGNORECASE | re.MULTILINE,
+    r"[ \t*_`#-]*(?:(?:final|overall|total)[ \t]+)?%s[ \t*_`]*[:=：][\s*_`]*(?P<value>[^\n]*)"
 )
-_VALUE = re.compile(
-    r"[\[(<]{0,2}\s?(?P<number>[-−]?\d+(?:\.\d+)?)\s?(?P<percent>%?)[\])>]{0,2}"
-    r"(?:\s?(?:/|out of)\s?(?P<top>\d{1,9}))?(?:\s?points?)?[\s.!*_`]*",
-    re.IGNORECASE,
-)
+_MARKERS: dict[Key, re.Pattern[str]] = {
+    "score": re.compile(_MARKER % "score", re.IGNORECASE | re.MULTILINE),
+    "verdict": re.compile(_MARKER % "verdict", re.IGNORECASE | re.MULTILINE),
+}
 
 _DECLINED = r"(?:can['’]?t|cannot|can not|won['’]?t|will not|must decline to|(?:am |['’]m )?(?:not able|unable) to)"
-_TASK = r"(?:assist|help|comply|continue|engage|fulfil|judge|grade|score|rate|evaluate|assess|provide|do (?:that|this))"
+_TASK = (
+    r"(?:assist|help|comply|continue|engage|fulfil|judge|grade|score|rate|compare|evaluate|assess|provide"
+    r"|do (?:that|this))"
+)
 _REFUSAL = re.compile(
     # "I cannot find an error" is no refusal, so what is declined must be the task itself.
     rf"[^\n]{{0,60}}?\b(?:I ?{_DECLINED}|I['’]m (?:not able|unable) to)\b[^\n]{{0,20}}?\b{_TASK}\b"
@@ -52,7 +52,9 @@ class Reading:
     explanation: str = ""
     """The judge's reasons, where it gave them."""
     form: Literal["json", "text", "none"] = "none"
-    """Where the score stood."""
+    """Where the verdict stood."""
+    written: str = ""
+    """The verdict as it stood there: `85`, `A`."""
 
 
 def read_reply(text: str, scale: Scale) -> Reading:
@@ -65,6 +67,23 @@ def read_reply(text: str, scale: Scale) -> Reading:
     Returns:
         A reading with a score on the scale, or with the reason why there is none. Never raises.
     """
+    return _read(text, Numbers(scale))
+
+
+def read_choice(text: str, options: Mapping[str, float]) -> Reading:
+    """Read the chosen option out of a reply.
+
+    Args:
+        text: The reply as it came, thinking blocks included.
+        options: What was offered, in capitals, and what each is worth.
+
+    Returns:
+        A reading with what the option is worth as its score, or with the reason why there is none. Never raises.
+    """
+    return _read(text, Choices(options))
+
+
+def _read(text: str, values: Values) -> Reading:
     body = text.strip(_INVISIBLE)
     if not body:
         return Reading(reason=Unscored.EMPTY, detail="the reply is empty")
@@ -74,7 +93,7 @@ def read_reply(text: str, scale: Scale) -> Reading:
         body = body.strip(_INVISIBLE)
         if not body:
             return _nothing_but_thinking(cut)
-    return _read_body(body, scale)
+    return _read_body(body, values)
 
 
 def without_thinking(text: str) -> tuple[str, bool]:
@@ -89,88 +108,53 @@ def _nothing_but_thinking(cut: bool) -> Reading:
     return Reading(reason=Unscored.EMPTY, detail="the reply holds nothing but thinking")
 
 
-def _read_body(body: str, scale: Scale) -> Reading:
-    found = find_objects(body)
-    marked = None if found.opens_broken else _last_marker(found.rest, scale)
+def _read_body(body: str, values: Values) -> Reading:
+    found = find_objects(body, values.key)
+    marked = None if found.opens_broken else _last_marker(found.rest, values)
     if not found.verdicts:
-        return _without_object(body, found, marked)
-    readings = [_read_object(pairs, scale) for pairs in found.verdicts]
+        return _without_object(body, found, marked, values.key)
+    readings = [_read_object(pairs, values) for pairs in found.verdicts]
     first = readings[0]
-    values = {(reading.score, reading.reason) for reading in readings}
     if marked is not None:
-        values.add((marked.score, marked.reason))
-    if len(values) > 1:
-        return _unreadable("the reply holds scores that differ")
+        readings.append(marked)
+    if len({(reading.score, reading.reason) for reading in readings}) > 1:
+        return _unreadable(f"the reply holds {values.key}s that differ")
     return first
 
 
-def _without_object(body: str, found: "Found", marked: Reading | None) -> Reading:
+def _without_object(body: str, found: Found, marked: Reading | None, key: Key) -> Reading:
     if marked is not None:
         return marked
     if _REFUSAL.match(body.lstrip("*_#> \"'“")):
         return Reading(reason=Unscored.REFUSED, detail="the judge declined to judge")
     if found.cut:
         return Reading(reason=Unscored.TRUNCATED, detail="the reply ends inside a JSON object")
-    return _unreadable("no score was found in the reply")
+    return _unreadable(f"no {key} was found in the reply")
 
 
 def _unreadable(detail: str) -> Reading:
     return Reading(reason=Unscored.UNREADABLE, detail=detail)
 
 
-def _last_marker(text: str, scale: Scale) -> Reading | None:
+def _last_marker(text: str, values: Values) -> Reading | None:
     marker = None
-    for marker in _MARKER.finditer(text):  # noqa: B007 - the last one is wanted
+    for marker in _MARKERS[values.key].finditer(text):  # noqa: B007 - the last one is wanted
         pass
     if marker is None:
         return None
-    reading = _read_value(marker["value"], scale)
     explanation = text[: marker.start()].strip() or text[marker.end() :].strip()
-    return Reading(
-        score=reading.score,
-        reason=reading.reason,
-        detail=reading.detail,
-        explanation=explanation if reading.score is not None else "",
-        form="text",
-    )
+    return _reading(values.from_text(marker["value"]), explanation, "text")
 
 
-def _read_value(text: str, scale: Scale) -> Reading:
-    """A number as people write it: `85`, `85/100`, `[85]`, `85 %` where the scale ends at 100."""
-    match = _VALUE.fullmatch(text.strip())
-    if match is None:
-        return _unreadable(f"not a single whole number: {_short(text)}")
-    if (match["top"] and int(match["top"]) != scale[1]) or (match["percent"] and scale[1] != 100):
-        return _unreadable(f"a score on another scale: {_short(text)}")
-    return _offered(float(match["number"].replace("−", "-")), scale, text)
-
-
-def _offered(number: float, scale: Scale, text: str) -> Reading:
-    if number.is_integer() and scale[0] <= number <= scale[1]:
-        return Reading(score=number + 0.0)  # -0.0 becomes 0.0
-    offer = f"a whole number from {scale[0]:g} to {scale[1]:g}"
-    return Reading(reason=Unscored.OUT_OF_RANGE, detail=f"wanted {offer}, got {_short(text)}")
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return repr(text if len(text) <= 40 else text[:39] + "…")
-
-
-def _read_object(pairs: Pairs, scale: Scale) -> Reading:
-    readings = [_read_json_value(value, scale) for value in pairs.named("score")]
-    if len({(reading.score, reading.reason) for reading in readings}) > 1:
-        return _unreadable("the reply gives two scores in one object")
-    reading = readings[0]
-    if reading.score is None:
-        return reading
+def _read_object(pairs: Pairs, values: Values) -> Reading:
+    read = [values.from_json(value) for value in pairs.named(values.key)]
+    if len({(value.score, value.reason) for value in read}) > 1:
+        return _unreadable(f"the reply gives two {values.key}s in one object")
     reasons = [value for value in pairs.named("reason") if isinstance(value, str)]
-    return Reading(score=reading.score, explanation="\n".join(reasons).strip(), form="json")
+    return _reading(read[0], "\n".join(reasons).strip(), "json")
 
 
-def _read_json_value(value: object, scale: Scale) -> Reading:
-    if isinstance(value, str):
-        return _read_value(value, scale)
-    if isinstance(value, float) and not math.isnan(value):
-        return _offered(value, scale, f"{value:g}")
-    return _unreadable(f"the score is not a number but {type(value).__name__}")
+def _reading(value: Value, explanation: str, form: Literal["json", "text"]) -> Reading:
+    if value.score is None:
+        return Reading(reason=value.reason, detail=value.detail, form=form)
+    return Reading(score=value.score, explanation=explanation, form=form, written=value.written)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,59 +18,64 @@ from judges.clients import (
     Reply,
 )
 from judges.fields import wrong_field
-from judges.llm import JudgeSettings, LLMJudge
-from judges.prompts import Rubric
+from judges.llm import Form, JudgeSettings, LLMJudge
+from judges.rubric import Rubric
+from judges.spending import Meter
 
 
 class ScriptedReply(BaseModel):
     """One line of a script: what the judge says, and to which submissions.
 
-    A line without `instruction`, `expected` and `answer` is for any submission; one with some of them is for
-    those that have exactly these texts.
+    A line without `instruction`, `expected`, `answer` and `rival` is for any submission; one with some of them is
+    for those that have exactly these texts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     reply: str | tuple[str, ...] = ()
     """What is said; of several, the second comes after the reminder of the format."""
+    repeats: tuple[str | tuple[str, ...], ...] = ()
+    """The same for each repeat of the judgment, in turn; the last one again where there are more repeats."""
     fails: Unscored | None = None
     """Fail in this way instead: `timeout`, `connection`, `truncated`, `refused` or `error`."""
     instruction: str | None = None
     expected: str | None = None
     answer: str | None = None
+    """Of two, the one that is shown first."""
+    rival: str | None = None
+    """The one that is shown second, to a judge that compares."""
 
     @field_validator("fails")
     @classmethod
     def _can_fail_so(cls, fails: Unscored | None) -> Unscored | None:
-        if fails in (Unscored.UNREADABLE, Unscored.OUT_OF_RANGE, Unscored.EMPTY):
+        if fails is not None and fails not in _FAILURES:
             raise ValueError(f"{fails.value!r} is what becomes of a reply: give the reply instead")
         return fails
 
     @model_validator(mode="after")
     def _says_something(self) -> "ScriptedReply":
-        if self.reply == () and self.fails is None:
+        if self.reply == () and not self.repeats and self.fails is None:
             raise ValueError("wanted a reply, or a way to fail")
+        if self.repeats and (self.reply != () or () in self.repeats):
+            raise ValueError("repeats: wanted a reply for each of them, and none beside them")
         return self
 
-    @property
-    def replies(self) -> tuple[str, ...]:
+    def replies(self, repeat: int = 0) -> tuple[str, ...]:
         """What is said, turn by turn."""
-        return (self.reply,) if isinstance(self.reply, str) else self.reply
+        said = self.repeats[min(repeat, len(self.repeats) - 1)] if self.repeats else self.reply
+        return (said,) if isinstance(said, str) else said
 
     def is_for_any(self) -> bool:
         """Whether it names no submission."""
-        return self.instruction is None and self.expected is None and self.answer is None
+        return all(text is None for text in self._named())
 
     def fits(self, submission: Submission) -> bool:
         """Whether it names this submission."""
-        return all(
-            wanted is None or wanted == given
-            for wanted, given in (
-                (self.instruction, submission.instruction),
-                (self.expected, submission.expected),
-                (self.answer, submission.answer),
-            )
-        )
+        given = (submission.instruction, submission.expected, submission.answer, submission.rival)
+        return all(wanted is None or wanted == text for wanted, text in zip(self._named(), given, strict=True))
+
+    def _named(self) -> tuple[str | None, ...]:
+        return (self.instruction, self.expected, self.answer, self.rival)
 
 
 class ScriptedClient:
@@ -78,12 +84,13 @@ class ScriptedClient:
     model = "scripted"
     concurrency = 1
 
-    def __init__(self, line: ScriptedReply) -> None:
-        self._line = line
+    def __init__(self, line: ScriptedReply, repeat: int = 0) -> None:
+        self._replies = line.replies(repeat)
+        self._fails = line.fails
 
     def identity(self) -> dict[str, JSON]:
         """What it says."""
-        return {"api": "scripted", "replies": self._line.replies, "fails": self._line.fails}
+        return {"api": "scripted", "replies": self._replies, "fails": self._fails}
 
     async def check(self) -> list[str]:
         """Nothing can be amiss."""
@@ -98,19 +105,20 @@ class ScriptedClient:
         top_p: float | None = None,
         seed: int | None = None,
         schema: Mapping[str, JSON] | None = None,
+        as_json: bool = False,
+        top_logprobs: int = 0,
         stop: Sequence[str] = (),
     ) -> Reply:
         """The scripted reply; the last one again where the conversation is longer than the script."""
-        match self._line.fails:
+        match self._fails:
             case Unscored.REFUSED:
                 return Reply(text="", finish="refused", refusal="refused, as scripted")
             case Unscored.TRUNCATED:
                 return Reply(text="", finish="length")
             case Unscored() as fails:
-                raise _FAILURES.get(fails, CallBodyError)(f"{fails.value}, as scripted")
+                raise _FAILURES[fails](f"{fails.value}, as scripted")
         turn = sum(message["role"] == "assistant" for message in messages)
-        replies = self._line.replies
-        return Reply(text=replies[min(turn, len(replies) - 1)])
+        return Reply(text=self._replies[min(turn, len(self._replies) - 1)])
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -119,6 +127,10 @@ class ScriptedClient:
 _FAILURES: dict[Unscored, type[CallError]] = {
     Unscored.TIMEOUT: CallTimeoutError,
     Unscored.CONNECTION: CallConnectionError,
+    Unscored.ERROR: CallBodyError,
+    # These two come as replies that say so.
+    Unscored.REFUSED: CallBodyError,
+    Unscored.TRUNCATED: CallBodyError,
 }
 
 
@@ -130,21 +142,43 @@ class ScriptedJudge:
     after a resume.
     """
 
-    def __init__(self, name: str, lines: Sequence[ScriptedReply], rubric: Rubric) -> None:
+    def __init__(
+        self,
+        name: str,
+        lines: Sequence[ScriptedReply],
+        rubric: Rubric,
+        settings: JudgeSettings | None = None,
+        meter: Meter | None = None,
+    ) -> None:
+        """`settings` and `meter` are those of `judges.llm.LLMJudge`, but its form is always text."""
         self._lines = tuple(lines)
         self._for_any = tuple(line for line in lines if line.is_for_any())
         self._rubric = rubric
+        self._settings = replace(settings or JudgeSettings(), form=Form.TEXT)
+        self._meter = meter
         self.name = name
         self.rubric = rubric.id
         self.scale = (float(rubric.scale[0]), float(rubric.scale[1]))
+        self.pairwise = rubric.pairwise
+        self.needs_expected = rubric.needs_expected
+        self.form = Form.TEXT.value
         self.concurrency = 8
-        self.fingerprint = canonical_hash([line.model_dump(mode="json") for line in self._lines])
 
-    def request(self, submission: Submission) -> dict[str, JSON]:
-        """The prompt, and what will be said to it."""
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the script, the settings and the rubric."""
+        script = [line.model_dump(mode="json", exclude_defaults=True) for line in self._lines]
+        return canonical_hash({"script": script, "judge": self._asker(_MUTE).fingerprint})
+
+    def request(self, submission: Submission, *, repeat: int = 0) -> dict[str, JSON]:
+        """The prompt, and what will be said to it.
+
+        Raises:
+            ValueError: A second answer is missing, or not wanted.
+        """
         line = self._line_for(submission)
-        said: dict[str, JSON] = {"replies": line.replies, "fails": line.fails} if line else {"replies": None}
-        return {"messages": self._rubric.messages(submission), **said}
+        said: dict[str, JSON] = {"replies": line.replies(repeat), "fails": line.fails} if line else {"replies": None}
+        return {**self._asker(line or _MUTE).request(submission, repeat=repeat), **said}
 
     async def check(self) -> list[str]:
         """Warns of submissions that may find no reply."""
@@ -152,16 +186,23 @@ class ScriptedJudge:
             return []
         return [f"{self.name} has replies for named submissions only: others stay unscored"]
 
-    async def judge(self, submission: Submission) -> Judgment:
-        """Have the scripted endpoint judge one submission."""
+    async def judge(self, submission: Submission, *, repeat: int = 0) -> Judgment:
+        """Have the scripted endpoint judge one submission.
+
+        Raises:
+            CapReached: No more may be asked.
+            ValueError: A second answer is missing, or not wanted.
+        """
         line = self._line_for(submission)
         if line is None:
             return Judgment(reason=Unscored.ERROR, detail="the script has no reply for this submission")
-        client = ScriptedClient(line)
-        return await LLMJudge(client, self._rubric, JudgeSettings(use_schema=False)).judge(submission)
+        return await self._asker(line, repeat).judge(submission, repeat=repeat)
 
     async def close(self) -> None:
         """Nothing is open."""
+
+    def _asker(self, line: ScriptedReply, repeat: int = 0) -> LLMJudge:
+        return LLMJudge(ScriptedClient(line, repeat), self._rubric, self._settings, self._meter)
 
     def _line_for(self, submission: Submission) -> ScriptedReply | None:
         for line in self._lines:
@@ -170,8 +211,12 @@ class ScriptedJudge:
         if not self._for_any:
             return None
         texts = [submission.instruction, submission.expected, submission.answer]
+        texts += [] if submission.rival is None else [submission.rival]
         digest = hashlib.sha256(json.dumps(texts).encode()).digest()
         return self._for_any[int.from_bytes(digest[:8]) % len(self._for_any)]
+
+
+_MUTE = ScriptedReply(reply="")
 
 
 def read_script(path: Path) -> list[ScriptedReply]:

@@ -13,12 +13,27 @@ _SCHEMA_WORDS = re.compile(
     r"response_?format|json_?schema|structured|grammar|guided|\bschema\b|" + "|".join(_BOUNDS), re.IGNORECASE
 )
 
+_MOST_LOGPROBS, _FEW_LOGPROBS = 20, 5  # OpenAI and vLLM give twenty, others five
+_CHANGED = {
+    "schema": "the endpoint takes no bounds in a JSON schema: sent without",
+    "max_tokens": "the endpoint wants max_completion_tokens for max_tokens: sent so",
+    "top_logprobs": f"the endpoint gives no more than {_FEW_LOGPROBS} log-probabilities a token",
+}
+_IN_WORDS = {"schema": "a JSON schema", "as_json": "a JSON object", "top_logprobs": "log-probabilities"}
+
+_WORDS = {
+    "schema": _SCHEMA_WORDS,
+    "as_json": re.compile(r"response_?format|json_?object|json[ _]mode", re.IGNORECASE),
+    "top_logprobs": re.compile(r"log_?probs|log[ -]prob", re.IGNORECASE),
+    "max_tokens": re.compile(r"max_(?:completion_)?tokens"),
+}
+
 
 class Settings:
     """Turns wanted settings into fields of a request; after a refusal, into fewer.
 
     A refusal changes one setting for good: the schema loses its bounds, then goes; `max_tokens` gets its newer
-    name, then goes; the others go.
+    name, then goes; many log-probabilities become a few, then go; the others go.
     """
 
     def __init__(self) -> None:
@@ -33,17 +48,8 @@ class Settings:
         """Fields of the request for the wanted settings, without what the endpoint refuses."""
         fields: dict[str, Any] = {}
         for name, value in wanted.items():
-            fields.update(self._fields(name, value, self._steps.get(name, 0)))
+            fields.update(_fields(name, value, self._steps.get(name, 0)))
         return fields
-
-    def _fields(self, name: str, value: Any, step: int) -> dict[str, Any]:
-        if name == "schema" and step < 2:
-            schema = value if step == 0 else without_bounds(value)
-            named = {"name": "verdict", "schema": schema, "strict": True}
-            return {"response_format": {"type": "json_schema", "json_schema": named}}
-        if name == "max_tokens" and step < 2:
-            return {"max_tokens" if step == 0 else "max_completion_tokens": value}
-        return {name: value} if step == 0 else {}
 
     def adapt(self, error: CallStatusError, wanted: Mapping[str, Any], stage: int) -> bool:
         """Give up the setting that a refusal names.
@@ -56,27 +62,44 @@ class Settings:
         Returns:
             Whether sending again makes sense.
         """
-        if error.status not in (400, 422):
-            return False
+        if error.status not in (400, 422) and not (error.status == 403 and "logprobs" in error.body):
+            return False  # OpenAI forbids (403) log-probabilities of its models that reason
         if stage != self.stage:
             return True  # another call in flight has learnt something meanwhile
         complaint = _complaint(error.body)
-        for name in wanted:
-            if self._fields(name, wanted[name], self._steps.get(name, 0)) and _names(complaint, name):
-                self._steps[name] = self._steps.get(name, 0) + 1
+        for name, value in wanted.items():
+            step = self._steps.get(name, 0)
+            if (sent := _fields(name, value, step)) and _names(complaint, name):
+                while _fields(name, value, step) == sent:
+                    step += 1  # a step may change nothing: two log-probabilities are few already
+                self._steps[name] = step
                 return True
         return False
 
-    def notes(self) -> tuple[str, ...]:
-        """What was changed, one line each."""
-        return tuple(self._note(name, step) for name, step in self._steps.items())
+    def notes(self, wanted: Mapping[str, Any]) -> tuple[str, ...]:
+        """What was changed of the wanted settings, one line each."""
+        return tuple(_note(name, step) for name, step in self._steps.items() if name in wanted)
 
-    def _note(self, name: str, step: int) -> str:
-        if step == 1 and name == "schema":
-            return "the endpoint takes no bounds in a JSON schema: sent without"
-        if step == 1 and name == "max_tokens":
-            return "the endpoint wants max_completion_tokens for max_tokens: sent so"
-        return f"the endpoint refuses {'a JSON schema' if name == 'schema' else name}: sent without"
+
+def _fields(name: str, value: Any, step: int) -> dict[str, Any]:
+    """Fields of the request for one setting that was refused `step` times; none where it is given up."""
+    if name == "schema" and step < 2:
+        schema = value if step == 0 else without_bounds(value)
+        named = {"name": "verdict", "schema": schema, "strict": True}
+        return {"response_format": {"type": "json_schema", "json_schema": named}}
+    if name == "as_json" and step == 0:
+        return {"response_format": {"type": "json_object"}}
+    if name == "top_logprobs" and step < 2:
+        return {"logprobs": True, "top_logprobs": min(value, (_MOST_LOGPROBS, _FEW_LOGPROBS)[step])}
+    if name == "max_tokens" and step < 2:
+        return {"max_tokens" if step == 0 else "max_completion_tokens": value}
+    return {name: value} if step == 0 else {}
+
+
+def _note(name: str, step: int) -> str:
+    if step == 1 and name in _CHANGED:
+        return _CHANGED[name]
+    return f"the endpoint refuses {_IN_WORDS.get(name, name)}: sent without"
 
 
 async def fitted(
@@ -110,10 +133,8 @@ def without_bounds(schema: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def _names(complaint: str, name: str) -> bool:
-    if name == "schema":
-        return _SCHEMA_WORDS.search(complaint) is not None
-    if name == "max_tokens":
-        return re.search(r"max_(?:completion_)?tokens", complaint) is not None
+    if name in _WORDS:
+        return _WORDS[name].search(complaint) is not None
     return re.search(rf"\b{name}\b", complaint) is not None
 
 

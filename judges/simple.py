@@ -17,9 +17,12 @@ class ReferenceJudge:
     rubric = _RUBRIC
     scale = (0.0, 100.0)
     concurrency = 1
+    pairwise = False
+    needs_expected = True
+    form = ""
     fingerprint = canonical_hash({"judge": _RUBRIC})
 
-    def request(self, submission: Submission) -> dict[str, JSON]:
+    def request(self, submission: Submission, *, repeat: int = 0) -> dict[str, JSON]:
         """All that decides the score: the two answers."""
         return {"judge": _RUBRIC, "expected": submission.expected, "answer": submission.answer}
 
@@ -27,7 +30,7 @@ class ReferenceJudge:
         """Nothing can be amiss."""
         return []
 
-    async def judge(self, submission: Submission) -> Judgment:
+    async def judge(self, submission: Submission, *, repeat: int = 0) -> Judgment:
         """Compare the answer with the expected one."""
         return Judgment(
             score=100.0 * f1(submission.answer, submission.expected),

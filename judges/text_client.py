@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from judges.clients import CallBodyError, Reply, as_count, as_text, error_text
 from judges.completion import finish_of
 from judges.echo import EchoedToken, read_echo
-from judges.openai_client import Fetch, OpenAIClient
-from judges.settings import Settings, fitted
+from judges.endpoint import given
+from judges.openai_client import OpenAIClient
+from judges.settings import Settings
+
+_TEXT = "/completions"
 
 
 class TextClient:
@@ -30,11 +32,10 @@ class TextClient:
         body: dict[str, Any] = {"model": self._client.model, "prompt": prompt}
         body |= {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
 
-        async def attempt(fetch: Fetch) -> list[EchoedToken]:
-            return read_echo(await fetch(lambda sdk: sdk.completions.with_raw_response.create(**body)), prompt)
+        async def attempt() -> list[EchoedToken]:
+            return read_echo(await self._client.post(_TEXT, body), prompt)
 
-        tokens, _ = await self._client.make(attempt)
-        return tokens
+        return await self._client.endpoint.make(attempt, size=len(prompt.encode("utf-8", "replace")))
 
     async def write(
         self,
@@ -51,20 +52,10 @@ class TextClient:
         Raises:
             CallError: There is no reply, after bounded retries.
         """
-        wanted: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-        wanted["stop"] = [*stop] or None
-        given = {name: value for name, value in wanted.items() if value is not None}
-
-        async def attempt(fetch: Fetch) -> Reply:
-            async def send(fields: dict[str, Any]) -> Reply:
-                body = {"model": self._client.model, "prompt": prompt, **fields}
-                text = await fetch(lambda sdk: sdk.completions.with_raw_response.create(**body))
-                return read_text(text, self._settings.notes())
-
-            return await fitted(self._settings, given, send)
-
-        reply, seconds = await self._client.make(attempt)
-        return replace(reply, seconds=seconds)
+        wanted = given(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=[*stop] or None)
+        body = {"model": self._client.model, "prompt": prompt}
+        size = len(prompt.encode("utf-8", "replace"))
+        return await self._client.write(_TEXT, body, wanted, self._settings, read_text, size=size)
 
 
 def read_text(body: str, notes: tuple[str, ...] = ()) -> Reply:

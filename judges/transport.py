@@ -1,8 +1,9 @@
 """The HTTP connection to an endpoint: its time-outs, and what it never sends."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from judges.address import Address
+from judges.base import JudgeError
 from judges.calls import Patience
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ _OWN_HEADERS = frozenset(
         "user-agent",
         "content-type",
         "content-length",
-        # The official client reads this one back from the request to know that we want the body as it is.
-        "x-stainless-raw-response",
     }
 )
 
@@ -33,19 +32,33 @@ def connect(
 
     Args:
         address: The endpoint.
-        patience: Gives the time-outs; the deadline of a whole call is kept elsewhere.
+        patience: Gives the time to connect in.
         transport: Takes the place of the network in tests.
+
+    Raises:
+        JudgeError: What the environment says of certificates or proxies cannot be used.
     """
     import httpx2
 
-    return httpx2.AsyncClient(
-        base_url=address.url,
-        timeout=httpx2.Timeout(patience.timeout, connect=min(patience.connect, patience.timeout)),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
-        transport=transport,
-        mounts={"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None} if address.is_local else None,
-        event_hooks={"request": [] if address.is_openai else [_OnlyOwnHeaders(address)]},
-    )
+    from judges.bounded_http import BoundedClient
+
+    settings: dict[str, Any] = {
+        "base_url": address.url,
+        # The deadline of a whole call is kept by `judges.calls`; only a connection has one of its own.
+        "timeout": httpx2.Timeout(None, connect=min(patience.connect, patience.timeout)),
+        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+        "transport": transport,
+        "event_hooks": {"request": [] if address.is_openai else [_OnlyOwnHeaders(address)]},
+    }
+    if address.is_local:
+        settings["mounts"] = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
+    try:
+        return BoundedClient(**settings)
+    except (OSError, ValueError, ImportError) as error:
+        raise JudgeError(
+            f"{address.url} cannot be reached ({type(error).__name__}: {str(error).splitlines()[0]}): correct or unset "
+            "SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
+        ) from None
 
 
 class _OnlyOwnHeaders:
@@ -64,10 +77,3 @@ class _OnlyOwnHeaders:
                 del request.headers[name]
         if self._address.key is not None:
             request.headers["Authorization"] = f"Bearer {self._address.key}"
-
-
-def describe(error: BaseException) -> str:
-    """What went wrong with a connection, in a few words."""
-    cause = error.__cause__ or error.__context__
-    text = str(cause) if cause is not None and str(cause) else str(error)
-    return " ".join(text.split())[:200] or type(error).__name__

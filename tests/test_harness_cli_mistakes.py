@@ -125,7 +125,7 @@ def test_data_that_cannot_be_read(place: Place, line: str, said: str) -> None:
         ),
         ("judge base --data data.json --judge refernce --run run", "unknown judge 'refernce': known are reference,"),
         ("judge base --data data.json --judge opnai:m --run run", "did you mean openai:MODEL[@http://host:8000/v1]?"),
-        ("judge base --data data.json --judge '' --run run", "--judge: wanted reference, openai:MODEL@URL"),
+        ("judge base --data data.json --judge '' --run run", "--judge: wanted reference, check:KIND, openai:MODEL@URL"),
         (
             "judge base --data data.json --judge scripted:away.json",
             "no file away.json: wanted a file of scripted",
@@ -420,12 +420,11 @@ def test_rows_that_are_no_questions(place: Place, rows: str, said: str) -> None:
     ("text", "said"),
     [
         ("[]", "there.json holds no answers; wanted at least one"),
-        ('[{"instruction": "a", "output": "b"}]', "entry 0: wanted model_response, or output with generator; found"),
+        ('[{"instruction": "a", "output": "b"}]', "wanted a column of answers (model_response, or output beside"),
         ('[{"instruction": "a", "output": "b", "model_response": 3}]', "0: model_response: wanted text, found int"),
-        ('[{"instruction": "a", "output": "b", "generator": "g"}]', "give the entries with --data"),
-        ('[{"question": "a"}]', "entry 0: wanted the field instruction, found question"),
-        ('"text"', "entry 0: wanted an object with instruction and output, found str"),
-        (json.dumps([ANSWERS[0], {"instruction": "a", "output": "b"}]), "entry 1: wanted model_response, or output"),
+        ('[{"instruction": "a", "output": "b", "generator": "g"}]', "give them with --data"),
+        ('[{"question": "a"}]', "output beside generator), found question"),
+        ('"text"', "entry 0: wanted an object, found str"),
     ],
 )  # fmt: skip
 def test_answers_with_wrong_fields(place: Place, text: str, said: str) -> None:
@@ -436,7 +435,7 @@ def test_answers_with_wrong_fields(place: Place, text: str, said: str) -> None:
 def test_answers_to_other_questions(place: Place) -> None:
     place.write("there.json", '[{"instruction": "Else?", "output": "b", "model_response": "c"}]')
     said = place.mistake("judge --responses there.json --data data.json --run run")
-    assert "there.json: entry 0: wanted an entry of data with the same id or question, found none" in said
+    assert "there.json: 1 of 1 answers match nothing that is left of data by id or question" in said
 
 
 def test_answers_to_different_items_are_not_silently_left_out(place: Place) -> None:
@@ -448,7 +447,7 @@ def test_answers_to_different_items_are_not_silently_left_out(place: Place) -> N
         "with --data FILE all are set side by side on it"
     ]
     said = place.say(f"{line} --data answers.json")
-    assert said.warnings() == []
+    assert said.warnings() == ["fewer: 2 of 6 items have no answer in fewer.json"]
     assert "6/6" in said.out
     assert "4/6" in said.out
 

@@ -75,3 +75,24 @@ def test_what_keeping_a_result_raises_ends_the_pool_and_is_what_is_told(concurre
         asyncio.run(run_pool(range(50), endpoint.work, full_disk, concurrency=concurrency, lost=lambda _: False))
     assert len(kept) == 3
     assert len(endpoint.asked) <= 3 + 2 * concurrency
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_what_work_raises_lets_nothing_begin_and_what_is_under_way_end(concurrency: int) -> None:
+    kept: list[int] = []
+    begun: list[int] = []
+    last = asyncio.Event()
+
+    async def work(job: int) -> int:
+        begun.append(job)
+        if job == 5:
+            last.set()
+            raise RuntimeError("the cap is reached")
+        if job > 5 - concurrency:
+            await last.wait() if concurrency > 1 else None
+        return job
+
+    with pytest.raises(RuntimeError, match="the cap is reached"):
+        asyncio.run(run_pool(range(50), work, lambda job, _: kept.append(job), concurrency=concurrency, lost=bool))
+    assert begun == list(range(6))
+    assert sorted(kept) == list(range(5)), "what was paid for is kept"

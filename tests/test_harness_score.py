@@ -8,11 +8,14 @@ import pytest
 
 from finetune.instructions import DataSet, Entry
 from harness.errors import HarnessError
+from harness.judging.judgments import settle
+from harness.judging.score import judge_responses, verdicts_wanted
 from harness.records import Evaluation, Response, Verdict
-from harness.score import judge_responses
+from harness.scores import judge_family
 from harness.store import Run
-from judges.base import JSON, Judge, Judgment, Submission, Unscored
+from judges.base import Judge, Judgment, Unscored
 from judges.catalog import judge_from_reference
+from tests.fake_judges import FakeJudge, fails
 from tests.recorded import checkpoint
 
 WHO = checkpoint("model")
@@ -51,31 +54,6 @@ def answer(run: Run, data: DataSet, *, missing: int = 0, samples: int = 1) -> Ev
     return Evaluation(
         stage="respond", checkpoint=WHO.slug, dataset=data.label, records=keys, leaked=["i1"], notes=["a note"]
     )
-
-
-class FakeJudge:
-    """Gives every answer 50, fails as it is told, and counts what it is asked."""
-
-    name, rubric, scale, fingerprint = "fake", "plain-v1", (0.0, 100.0), "f"
-
-    def __init__(self, *reasons: Unscored | None, concurrency: int = 1) -> None:
-        self.reasons = list(reasons)
-        self.concurrency = concurrency
-        self.asked: list[str] = []
-
-    def request(self, submission: Submission) -> dict[str, JSON]:
-        return {"expected": submission.expected, "answer": submission.answer}
-
-    async def check(self) -> list[str]:
-        return []
-
-    async def judge(self, submission: Submission) -> Judgment:
-        self.asked.append(submission.answer)
-        reason = self.reasons.pop(0) if self.reasons else None
-        return Judgment(reason=reason, detail="as told", raw="?") if reason else Judgment(score=50.0, calls=1)
-
-    async def close(self) -> None:
-        pass
 
 
 def judge_all(
@@ -138,11 +116,11 @@ def test_what_cannot_be_scored_is_kept_with_its_reason_and_its_reply(run: Run, t
 def test_unscored_verdicts_are_left_alone_unless_they_are_to_be_retried(run: Run) -> None:
     data = data_of(5)
     answered = answer(run, data)
-    judge_all(run, data, answered, FakeJudge(Unscored.UNREADABLE, None, Unscored.TIMEOUT))
+    judge_all(run, data, answered, FakeJudge(fails(Unscored.UNREADABLE, None, Unscored.TIMEOUT)))
     calm, eager = FakeJudge(), FakeJudge()
     judge_all(run, data, answered, calm)
     evaluation = judge_all(run, data, answered, eager, retry_unscored=True)
-    assert (calm.asked, eager.asked) == ([], ["0", "2"])
+    assert (calm.answers, eager.answers) == ([], ["0", "2"])
     found = verdicts(run, evaluation)
     assert Counter((v.score, v.attempt) for v in found.values()) == {(50, 0): 3, (50, 1): 2}
 
@@ -150,10 +128,10 @@ def test_unscored_verdicts_are_left_alone_unless_they_are_to_be_retried(run: Run
 def test_lost_connections_are_tried_again_by_the_next_run_by_itself(run: Run) -> None:
     data = data_of(5)
     answered = answer(run, data)
-    judge_all(run, data, answered, FakeJudge(None, Unscored.CONNECTION, None, Unscored.CONNECTION))
+    judge_all(run, data, answered, FakeJudge(fails(None, Unscored.CONNECTION, None, Unscored.CONNECTION)))
     again = FakeJudge()
     evaluation = judge_all(run, data, answered, again)
-    assert again.asked == ["1", "3"]
+    assert again.answers == ["1", "3"]
     assert all(v.score == 50 for v in verdicts(run, evaluation).values())
 
 
@@ -161,7 +139,7 @@ def test_lost_connections_are_tried_again_by_the_next_run_by_itself(run: Run) ->
 def test_twenty_lost_connections_in_a_row_stop_the_run_and_keep_what_was_done(run: Run, concurrency: int) -> None:
     data = data_of(60)
     answered = answer(run, data)
-    gone = FakeJudge(*[None] * 10, *[Unscored.CONNECTION] * 60, concurrency=concurrency)
+    gone = FakeJudge(fails(*[None] * 10, *[Unscored.CONNECTION] * 60), concurrency=concurrency)
     with pytest.raises(HarnessError, match="the judge fake is gone; run the same command again"):
         judge_all(run, data, answered, gone)
     assert 30 <= len(gone.asked) < 30 + concurrency
@@ -197,5 +175,36 @@ def test_another_rubric_or_judge_has_verdicts_of_its_own(run: Run) -> None:
 def test_items_without_an_answer_have_nothing_to_judge_and_samples_are_judged_each(run: Run) -> None:
     data, judge = data_of(4), FakeJudge()
     evaluation = judge_all(run, data, answer(run, data, missing=1, samples=2), judge)
-    assert judge.asked == ["0", "0", "1", "1", "2", "2"]
+    assert judge.answers == ["0", "0", "1", "1", "2", "2"]
     assert [len(keys) for keys in evaluation.records.values()] == [2, 2, 2, 0]
+
+
+def test_repeats_are_judged_each_and_their_mean_is_the_score(run: Run) -> None:
+    data, scores = data_of(2), iter([10.0, 30.0, 50.0, 90.0])
+    answered, judge = answer(run, data), FakeJudge(lambda _: Judgment(score=next(scores)))
+    evaluation = asyncio.run(judge_responses(run, WHO, data, answered, judge, repeats=2))
+    assert judge.repeats == [0, 1, 0, 1]
+    found = verdicts(run, evaluation)
+    assert Counter((v.item_id, v.repeat) for v in found.values()) == Counter(
+        {("i0", 0): 1, ("i0", 1): 1, ("i1", 0): 1, ("i1", 1): 1}
+    )
+    (scored,) = judge_family(run, [evaluation], {WHO.slug: WHO}).scores
+    assert scored.values == {"i0": 20.0, "i1": 70.0}
+
+
+def test_a_cap_keeps_what_is_done_and_the_next_run_goes_on_there(run: Run) -> None:
+    data = data_of(5)
+    answered, capped, rest = answer(run, data), FakeJudge(most=3), FakeJudge()
+    batch = verdicts_wanted(run, WHO, data, answered, capped)
+    left = asyncio.run(settle(run, batch, capped)).todo
+    assert [one.item_id for one in left] == ["i3", "i4"]
+    assert len(verdicts(run, batch.evaluation)) == 3
+    judge_all(run, data, answered, rest)
+    assert rest.answers == ["3", "4"]
+
+
+def test_what_an_entry_wants_checked_reaches_the_judge(run: Run) -> None:
+    entry = Entry(item_id="i0", instruction="Say 0.", output="0", meta={"check": {"contains": ["0"]}})
+    data, judge = DataSet("d", (entry,)), FakeJudge()
+    judge_all(run, data, answer(run, data), judge)
+    assert [dict(submission.check) for submission in judge.asked] == [{"contains": ["0"]}]

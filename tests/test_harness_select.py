@@ -20,10 +20,10 @@ def run(tmp_path: Path) -> Run:
 
 
 def shown(
-    run: Run, *, datasets: tuple[str, ...] = (), judge: str | None = None, chosen: tuple[str, ...] = ()
+    run: Run, *, datasets: tuple[str, ...] = (), judges: tuple[str, ...] = (), chosen: tuple[str, ...] = ()
 ) -> tuple[list[Family], list[str]]:
     recorded = run.read()
-    return families(run, recorded, choose_checkpoints(recorded, ()), datasets=datasets, judge=judge, chosen=chosen)
+    return families(run, recorded, choose_checkpoints(recorded, ()), datasets=datasets, judges=judges, chosen=chosen)
 
 
 def names(run: Run, *wanted: str) -> list[str]:
@@ -97,7 +97,7 @@ def test_data_set_judge_and_evaluation_can_be_chosen(run: Run) -> None:
     old = judged(run, "a", [1.0], data="old-11111111")
     judged(run, "a", [2.0], data="new-22222222")
     judged(run, "a", [3.0], data="new-22222222", judge="bob+kind-v1")
-    chosen = [shown(run, datasets=("old",)), shown(run, judge="ann"), shown(run, chosen=(old.id,))]
+    chosen = [shown(run, datasets=("old",)), shown(run, judges=("ann",)), shown(run, chosen=(old.id,))]
     assert [[f.scores[0].values["i0"] for f in kept] for kept, _ in chosen] == [[1.0], [2.0], [1.0]]
     with pytest.raises(HarnessError, match=f"unknown evaluation '{old.id[:5]}x': did you mean {old.id}"):
         shown(run, chosen=(f"{old.id[:5]}x",))

@@ -87,11 +87,13 @@ def test_retries_are_bounded_and_waits_too() -> None:
 
 @pytest.mark.parametrize(("header", "wait"), [("7", 7.0), ("0", 0.0), ("1.5", 1.5)])
 def test_retry_after_is_honoured(header: str, wait: float) -> None:
-    assert run(CallStatusError(429, "x", headers={"retry-after": header})) == ("done", [wait])
+    result, waits = run(CallStatusError(429, "x", headers={"retry-after": header}))
+    assert result == "done"
+    assert sum(waits) == pytest.approx(wait, abs=0.2)
 
 
-@pytest.mark.parametrize("header", ["soon", "-1", "nan", "inf", "Wed, 21 Oct 2015 07:28:00 GMT"])
-def test_a_retry_after_that_is_no_number_of_seconds_is_left_out(header: str) -> None:
+@pytest.mark.parametrize("header", ["soon", "-1", "nan", "inf"])
+def test_a_retry_after_that_says_nothing_is_left_out(header: str) -> None:
     result, waits = run(CallStatusError(429, "x", headers={"retry-after": header}))
     assert result == "done"
     assert 0.375 <= waits[0] <= 0.5

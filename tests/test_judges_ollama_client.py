@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from judges.address import ollama_address
-from judges.base import JudgeError, Message
+from judges.base import JSON, JudgeError, Message
 from judges.calls import Patience
 from judges.clients import (
     CallBodyError,
@@ -17,12 +17,13 @@ from judges.clients import (
     CallTimeoutError,
     PromptTooLongError,
     Reply,
+    Token,
 )
 from judges.ollama_client import OllamaClient
 from tests.fixtures.judges.endpoint import Answer, FakeEndpoint, Seen, closed_port
 
 MESSAGES = [{"role": "user", "content": "Say hi."}]
-SCHEMA = {"type": "object", "properties": {"score": {"type": "integer"}}}
+SCHEMA: dict[str, JSON] = {"type": "object", "properties": {"score": {"type": "integer"}}}
 
 
 async def at_once(_: float) -> None:
@@ -96,6 +97,7 @@ def test_a_chat_is_asked_for_and_read() -> None:
         "options": {"num_predict": 9, "temperature": 0.0, "top_p": 0.5, "seed": 3, "num_ctx": 4096},
         "truncate": False,
         "shift": False,
+        "keep_alive": "10m",
         "format": SCHEMA,
     }
 
@@ -154,7 +156,7 @@ def test_a_server_without_schemas_is_asked_without_one_from_then_on() -> None:
         (Answer("<html>proxy</html>"), CallBodyError, "proxy", 3),
         (Answer({"done": True}), CallBodyError, "no chat reply", 3),
         (Answer({"message": {"content": "ha"}, "done": False}), CallBodyError, "unfinished", 3),
-        (Answer(drops=True), CallConnectionError, "isconnected", 3),
+        (Answer(drops=True), CallConnectionError, "ended without an answer", 3),
     ],
     ids=lambda value: repr(value)[:40],
 )
@@ -234,3 +236,39 @@ def test_stop_strings_are_among_the_options() -> None:
         with_stop, without = (seen.body["options"] for seen in served.asked("/api/chat"))
     assert with_stop["stop"] == ["\n", "é"]
     assert "stop" not in without
+
+
+def test_any_json_and_log_probabilities_are_asked_for_as_ollama_has_them() -> None:
+    given = [{"token": "4", "logprob": -0.1, "top_logprobs": [{"token": "4", "logprob": -0.1}]}]
+
+    def respond(_: Seen) -> Answer:
+        answer = chat("4")
+        answer.body["logprobs"] = given
+        return answer
+
+    with FakeEndpoint(fake_ollama(respond)) as endpoint:
+        (reply,) = ask(endpoint.url, as_json=True, top_logprobs=50)
+    body = endpoint.asked("/api/chat")[0].body
+    assert (body["format"], body["logprobs"], body["top_logprobs"]) == ("json", True, 20)
+    assert reply.tokens == (Token("4", -0.1, (("4", -0.1),)),)
+
+
+def test_a_server_that_gives_no_log_probabilities_gives_none() -> None:
+    with FakeEndpoint(fake_ollama(lambda _: chat("4"))) as endpoint:
+        assert ask(endpoint.url, top_logprobs=5)[0].tokens == ()
+
+
+def test_what_another_call_was_refused_is_not_said_of_this_one() -> None:
+    def old(seen: Seen) -> Answer:
+        return Answer({"error": "invalid format"}, status=400) if "format" in seen.body else chat("hi")
+
+    async def run(url: str) -> list[tuple[str, ...]]:
+        client = OllamaClient("llama3.2", ollama_address(url), patience=PATIENCE)
+        try:
+            first = await client.complete(MESSAGES, max_tokens=9, temperature=0.0, schema=SCHEMA)
+            return [first.notes, (await client.complete(MESSAGES, max_tokens=9, temperature=0.0)).notes]
+        finally:
+            await client.close()
+
+    with FakeEndpoint(fake_ollama(old)) as endpoint:
+        assert asyncio.run(run(endpoint.url)) == [("the endpoint refuses a JSON schema: sent without",), ()]

@@ -1,6 +1,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from judges.clients import (
     CallTimeoutError,
     PromptTooLongError,
     Reply,
+    Token,
 )
 from judges.openai_client import OpenAIClient
 from tests.fixtures.judges.asking import MESSAGES, PATIENCE, SCHEMA, ask, ask_often, at_once, check
@@ -165,18 +167,20 @@ def refuses(name: str, answer: Answer) -> Callable[[Seen], Answer]:
         ("top_p", Answer({"detail": [{"loc": ["body", "top_p"], "msg": "extra fields"}]}, status=422)),
         ("response_format", Answer({"error": "response_format is not supported"}, status=400)),
         ("response_format", openai_error(400, "This model does not support json_schema")),
+        ("logprobs", openai_error(400, "logprobs are not supported")),
+        ("logprobs", openai_error(403, "You are not allowed to request logprobs from this model.")),
         ("max_tokens", openai_error(400, "Use 'max_completion_tokens' instead.", param="max_tokens")),
     ],
 )
 def test_a_refused_setting_is_left_out_once_and_for_all(name: str, answer: Answer) -> None:
     with FakeEndpoint(refuses(name, answer)) as endpoint:
-        replies = ask_often(endpoint.url, 3, seed=1, top_p=0.9, schema=SCHEMA)
+        replies = ask_often(endpoint.url, 3, seed=1, top_p=0.9, schema=SCHEMA, top_logprobs=5)
     assert [reply.text for reply in replies] == ["hi"] * 3
     refused = sum(name in seen.body for seen in endpoint.seen)
     assert refused == (2 if name == "response_format" else 1)  # a schema is tried without its bounds first
     assert len(endpoint.seen) == 3 + refused
     assert len(replies[2].notes) == 1
-    left = {"seed", "temperature", "top_p", "response_format", "max_tokens"} - {name}
+    left = {"seed", "temperature", "top_p", "response_format", "max_tokens", "logprobs"} - {name}
     assert left <= set(endpoint.seen[-1].body)
     if name == "max_tokens":
         assert endpoint.seen[-1].body["max_completion_tokens"] == 9
@@ -191,6 +195,66 @@ def test_a_schema_loses_only_its_bounds_where_that_is_enough() -> None:
     sent = endpoint.seen[-1].body["response_format"]["json_schema"]["schema"]
     assert sent == {"type": "object", "properties": {"score": {"type": "integer"}}, "required": ["score"]}
     assert reply.notes == ("the endpoint takes no bounds in a JSON schema: sent without",)
+
+
+def test_any_json_is_asked_for_where_there_is_no_schema() -> None:
+    with FakeEndpoint(lambda _: completion("{}")) as endpoint:
+        ask(endpoint.url, as_json=True)
+        ask(endpoint.url, as_json=True, schema=SCHEMA)
+    assert [seen.body["response_format"]["type"] for seen in endpoint.seen] == ["json_object", "json_schema"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        openai_error(400, "'response_format.type' must be 'text'"),
+        openai_error(422, "json_object is not supported"),
+        openai_error(400, "Unsupported", param="response_format"),
+    ],
+)
+def test_an_endpoint_without_any_json_mode_is_asked_in_text(answer: Answer) -> None:
+    with FakeEndpoint(refuses("response_format", answer)) as endpoint:
+        reply = ask(endpoint.url, as_json=True)
+    assert (reply.text, reply.notes) == ("hi", ("the endpoint refuses a JSON object: sent without",))
+
+
+def with_logprobs(content: object) -> Answer:
+    answer = completion("4")
+    answer.body["choices"][0]["logprobs"] = {"content": content}
+    return answer
+
+
+def test_log_probabilities_are_read() -> None:
+    tokens = [{"id": 7, "token": "4", "bytes": [52], "logprob": -0.25, "top_logprobs": [
+        {"token": "4", "logprob": -0.25}, {"token": "5", "logprob": -9999.0}]}]  # fmt: skip
+    with FakeEndpoint(lambda _: with_logprobs(tokens)) as endpoint:
+        reply = ask(endpoint.url, top_logprobs=30)
+    assert reply.tokens == (Token("4", -0.25, (("4", -0.25), ("5", -9999.0))),)
+    assert (endpoint.seen[0].body["logprobs"], endpoint.seen[0].body["top_logprobs"]) == (True, 20)
+
+
+def test_fewer_log_probabilities_are_asked_for_where_twenty_are_too_many() -> None:
+    def respond(seen: Seen) -> Answer:
+        return openai_error(400, "top_logprobs must be at most 5") if seen.body["top_logprobs"] > 5 else completion("4")
+
+    with FakeEndpoint(respond) as endpoint:
+        reply = ask(endpoint.url, top_logprobs=20)
+    assert [seen.body["top_logprobs"] for seen in endpoint.seen] == [20, 5]
+    assert reply.notes == ("the endpoint gives no more than 5 log-probabilities a token",)
+
+
+def test_notes_are_about_the_settings_of_the_call() -> None:
+    with FakeEndpoint(refuses("response_format", openai_error(400, "response_format"))) as endpoint:
+
+        async def run() -> list[Reply]:
+            client = OpenAIClient("m", openai_address(endpoint.url, {}), patience=PATIENCE)
+            try:
+                forms: list[dict[str, Any]] = [{"schema": SCHEMA}, {"as_json": True}, {}]
+                return [await client.complete(MESSAGES, max_tokens=9, temperature=0.0, **form) for form in forms]
+            finally:
+                await client.close()
+
+        assert [len(reply.notes) for reply in asyncio.run(run())] == [1, 1, 0]
 
 
 def test_a_400_that_names_no_setting_is_an_error() -> None:
@@ -302,7 +366,6 @@ def test_a_hanging_endpoint_is_said() -> None:
 @pytest.mark.parametrize(
     ("answer", "warning"),
     [
-        (openai_error(404, "no route"), "has no list of models"),
         (openai_error(429, "busy", {"Retry-After": "900"}), "is busy"),
         (models(), None),
         (Answer({"data": []}), "lists no models"),
@@ -314,6 +377,38 @@ def test_what_may_still_work_is_a_warning(answer: Answer, warning: str | None) -
         warnings, _ = check(openai_address(endpoint.url, {}))
     assert len(warnings) == 1
     assert (warning or "lists no models") in warnings[0]
+
+
+def test_an_endpoint_without_a_list_of_models_is_found_by_its_chat_api() -> None:
+    def respond(seen: Seen) -> Answer:
+        if seen.path == "/v1/chat/completions":
+            assert seen.body == {}, "a question that costs nothing"
+            return openai_error(400, "messages are missing")
+        return openai_error(404, "no route")
+
+    with FakeEndpoint(respond) as endpoint:
+        warnings, _ = check(openai_address(endpoint.url, {}))
+    assert warnings == [f"{endpoint.url}/v1 has no list of models: whether it serves m shows at the first call"]
+
+
+@pytest.mark.parametrize(
+    ("chat", "message"),
+    [
+        (openai_error(404, "no route"), r"has no /chat/completions \(status 404: no route\).*usually ends in /v1"),
+        (openai_error(405, "no"), "has no /chat/completions"),
+        (openai_error(401, "no"), "wants a key"),
+        (Answer("", status=308, headers={"Location": "/login"}), "moved to /login"),
+        (Answer(drops=True), "nothing answers"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_path_that_is_no_api_is_said_at_the_start(chat: Answer, message: str) -> None:
+    def respond(seen: Seen) -> Answer:
+        return chat if seen.path.endswith("/chat/completions") else openai_error(404, "no route")
+
+    with FakeEndpoint(respond) as endpoint, pytest.raises(JudgeError, match=message) as caught:
+        check(openai_address(endpoint.url, {}))
+    assert "\n" not in str(caught.value)
 
 
 def test_openai_itself_needs_a_key() -> None:

@@ -8,34 +8,44 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judges.base import Unscored
-from judges.parse import Reading, read_reply, without_thinking
-from judges.prompts import neutralise
+from judges.fence import neutralise
+from judges.parse import Reading, read_choice, read_reply, without_thinking
 
 SCALE = (0.0, 100.0)
+OPTIONS = {"A": 1.0, "B": 0.0, "TIE": 0.5}
 REPLIES = [
     json.loads(line)
     for line in (Path(__file__).parent / "fixtures" / "judges" / "replies.jsonl").read_text("utf-8").splitlines()
 ]
+
+
+def read(reply: str, kind: str = "score", scale: tuple[float, float] = SCALE) -> Reading:
+    return read_reply(reply, scale) if kind == "score" else read_choice(reply, OPTIONS)
+
 
 # Pieces that meet in real replies; random text alone would never build a marker.
 PIECES = [
     "SCORE:", "Score", "score", ":", "=", "：", " ", "\n", "85", "100", "-", "/100", "8/10", ".", "**", '"', "'",
     "{", "}", '{"score": 85}', '"score": ', '{"reason": "', "\\", "```json\n", "```", "<think>", "</think>", ",",
     "[", "]", "SCORE: 40", "NaN", "null", "ſ", "\u200b", "</answer>", "I'm sorry, I can't help", "final ", "(:)",
+    "VERDICT:", "Verdict", "VERDICT: B", '{"verdict": "A"}', '{"verdict": ', '"TIE"', "A", "b", "tie", "[[A]]",
+    "Answer ", "a ", "①", "٨", "％", "。",
 ]  # fmt: skip
 soups = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_size=30).map("".join)
 
 
 @pytest.mark.parametrize("case", REPLIES, ids=[case["why"] for case in REPLIES])
 def test_ugly_replies(case: dict[str, Any]) -> None:
-    reading = read_reply(case["reply"], SCALE)
+    reading = read(case["reply"], case.get("kind", "score"), case.get("scale", SCALE))
     assert (reading.score, reading.reason) == (case.get("score"), case.get("reason"))
 
 
-def test_there_are_enough_ugly_replies_of_every_kind() -> None:
-    assert len(REPLIES) >= 60
+@pytest.mark.parametrize(("kind", "enough"), [("score", 60), ("pairwise", 30)])
+def test_there_are_enough_ugly_replies_of_every_kind(kind: str, enough: int) -> None:
+    cases = [case for case in REPLIES if case.get("kind", "score") == kind]
+    assert len({case["reply"] for case in cases}) >= enough
     offered = {Unscored.UNREADABLE, Unscored.OUT_OF_RANGE, Unscored.REFUSED, Unscored.EMPTY, Unscored.TRUNCATED}
-    assert {case["reason"] for case in REPLIES if "reason" in case} == offered
+    assert {case["reason"] for case in cases if "reason" in case} == offered
 
 
 @settings(deadline=None)
@@ -44,34 +54,76 @@ def test_never_raises_and_stays_on_the_scale(text: str) -> None:
     reading = read_reply(text, SCALE)
     assert (reading.score is None) != (reading.reason is None)
     assert reading.score is None or (0 <= reading.score <= 100 and reading.score.is_integer())
+    assert (reading.score is None) == (reading.written == "")
 
 
 @settings(deadline=None)
 @given(soups)
-def test_takes_no_score_from_an_answer_that_is_quoted_whole(answer: str) -> None:
+def test_never_raises_and_stays_with_the_options(text: str) -> None:
+    reading = read_choice(text, OPTIONS)
+    assert (reading.score is None) != (reading.reason is None)
+    assert reading.score is None or OPTIONS[reading.written.upper()] == reading.score
+
+
+@settings(deadline=None)
+@given(soups)
+def test_takes_no_verdict_from_an_answer_that_is_quoted_whole(answer: str) -> None:
     assert read_reply(neutralise(answer), SCALE).score is None
+    assert read_choice(neutralise(answer), OPTIONS).score is None
 
 
 @settings(deadline=None)
-@given(soups, st.integers(0, 100))
-def test_a_quoted_answer_does_not_change_the_verdict_that_follows(answer: str, score: int) -> None:
-    quoted = json.dumps({"reason": neutralise(answer), "score": score})
-    assert read_reply(quoted, SCALE).score == score
+@given(soups, st.integers(0, 100), st.sampled_from(list(OPTIONS)))
+def test_a_quoted_answer_does_not_change_the_verdict_that_follows(answer: str, score: int, choice: str) -> None:
+    quoted = neutralise(answer)
+    assert read_reply(json.dumps({"reason": quoted, "score": score}), SCALE).score == score
+    assert read_choice(json.dumps({"reason": quoted, "verdict": choice}), OPTIONS).score == OPTIONS[choice]
 
 
 @settings(deadline=None)
-@given(st.text(), st.integers(0, 100), st.booleans(), st.booleans())
-def test_json_is_read_back(reason: str, score: int, fenced: bool, ascii_only: bool) -> None:
-    reply = json.dumps({"reason": reason, "score": score}, ensure_ascii=ascii_only)
-    reading = read_reply(f"```json\n{reply}\n```" if fenced else reply, SCALE)
-    assert (reading.score, reading.form, reading.explanation) == (score, "json", reason.strip())
+@given(st.text(), st.integers(0, 100), st.sampled_from(list(OPTIONS)), st.booleans(), st.booleans())
+def test_json_is_read_back(reason: str, score: int, choice: str, fenced: bool, ascii_only: bool) -> None:
+    def said(**verdict: int | str) -> str:
+        reply = json.dumps({"reason": reason, **verdict}, ensure_ascii=ascii_only)
+        return f"```json\n{reply}\n```" if fenced else reply
+
+    assert read_reply(said(score=score), SCALE) == Reading(
+        score=score, form="json", explanation=reason.strip(), written=str(score)
+    )
+    assert read_choice(said(verdict=choice), OPTIONS) == Reading(
+        score=OPTIONS[choice], form="json", explanation=reason.strip(), written=choice
+    )
 
 
 @settings(deadline=None)
-@given(st.text(alphabet=st.characters(exclude_characters="{}<>:=："), max_size=200), st.integers(0, 100))
-def test_text_with_a_last_line_is_read_back(reason: str, score: int) -> None:
+@given(
+    st.text(alphabet=st.characters(exclude_characters="{}<>:=："), max_size=200),
+    st.integers(0, 100),
+    st.sampled_from(list(OPTIONS)),
+)
+def test_text_with_a_last_line_is_read_back(reason: str, score: int, choice: str) -> None:
     reading = read_reply(f"{reason}\nSCORE: {score}", SCALE)
-    assert (reading.score, reading.form) == (score, "text")
+    assert (reading.score, reading.form, reading.written) == (score, "text", str(score))
+    reading = read_choice(f"{reason}\nVERDICT: {choice}", OPTIONS)
+    assert (reading.score, reading.form, reading.written) == (OPTIONS[choice], "text", choice)
+
+
+DIGITS = ["0123456789", "０１２３４５６７８９", "٠١٢٣٤٥٦٧٨٩", "۰۱۲۳۴۵۶۷۸۹", "०१२३४५६७८९", "๐๑๒๓๔๕๖๗๘๙"]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 150), st.sampled_from(DIGITS), st.sampled_from(["", "/100", "／100", "%", "％", "。", " points"]))
+def test_digits_of_any_script_are_read_as_the_number_they_are(number: int, digits: str, behind: str) -> None:
+    written = str(number).translate({48 + n: digit for n, digit in enumerate(digits)})
+    reading = read_reply(f"SCORE：{written}{behind}", SCALE)
+    assert reading.score == (number if number <= 100 else None)
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="0123456789.,/-– '½%", min_size=1, max_size=8))
+def test_what_stands_behind_the_marker_is_read_right_or_not_at_all(value: str) -> None:
+    score = read_reply(f"SCORE: {value}", (0.0, 1000.0)).score
+    assert score is None or float(value.partition("/")[0].rstrip(". ")) == score
 
 
 @settings(deadline=None)
@@ -92,7 +144,7 @@ def test_percent_and_fraction_must_fit_the_scale() -> None:
 
 def test_the_explanation_is_the_text_before_the_marker() -> None:
     assert read_reply("It names the right city.\n\nSCORE: 90", SCALE) == Reading(
-        score=90, explanation="It names the right city.", form="text"
+        score=90, explanation="It names the right city.", form="text", written="90"
     )
     assert read_reply("SCORE: 90\nIt names the right city.", SCALE).explanation == "It names the right city."
 
@@ -117,11 +169,16 @@ def test_thinking_is_taken_out() -> None:
         "score: " * 40_000,
         "```json\n" + "\n" * 300_000 + "{",
         "I " * 100_000,
+        "VERDICT:" + " " * 300_000 + "A B",
+        "VERDICT: " + "a" * 300_000 + " b",
+        "VERDICT: the answer " * 20_000,
+        '{"verdict": ' * 50_000,
+        "SCORE: " + "1" * 300_000,
     ],
     ids=lambda reply: reply[:12],
 )
 def test_long_replies_take_no_more_than_linear_time(reply: str) -> None:
     start = time.process_time()
-    assert read_reply(reply, SCALE).score is None
+    assert (read_reply(reply, SCALE).score, read_choice(reply, OPTIONS).score) == (None, None)
     # A quadratic reader needs minutes for these; the bound is wide for a busy machine.
     assert time.process_time() - start < 5

@@ -5,16 +5,19 @@ from pathlib import Path
 import pytest
 
 from judges.base import Judge, JudgeError, Judgment, Submission, Unscored
-from judges.prompts import load_rubric
+from judges.llm import JudgeSettings
+from judges.rubric import Rubric, load_rubric
 from judges.scripted import ScriptedJudge, read_script
+from judges.spending import CapReached, Meter
 
 RUBRIC = load_rubric("correctness")
+PREFERENCE = load_rubric("preference")
 SUBMISSIONS = [Submission(f"i{n}", f"e{n}", f"a{n}") for n in range(60)]
 
 
-def scripted(path: Path, *lines: object) -> ScriptedJudge:
+def scripted(path: Path, *lines: object, rubric: Rubric = RUBRIC) -> ScriptedJudge:
     path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
-    return ScriptedJudge("scripted", read_script(path), RUBRIC)
+    return ScriptedJudge("scripted", read_script(path), rubric)
 
 
 def judge_all(judge: Judge, submissions: list[Submission]) -> list[Judgment]:
@@ -86,10 +89,60 @@ def test_request_and_fingerprint_follow_the_script(tmp_path: Path) -> None:
     json.dumps(one.request(SUBMISSIONS[0]))
 
 
+def test_the_fingerprint_follows_rubric_and_settings_too(tmp_path: Path) -> None:
+    one = scripted(tmp_path / "s.jsonl", "SCORE: 90")
+    lines = read_script(tmp_path / "s.jsonl")
+    others = [
+        ScriptedJudge("scripted", lines, load_rubric("helpfulness")),
+        ScriptedJudge("scripted", lines, RUBRIC, JudgeSettings(reasons=False)),
+    ]
+    assert len({judge.fingerprint for judge in [one, *others]}) == 3
+    assert one.fingerprint == ScriptedJudge("scripted", lines, RUBRIC, JudgeSettings()).fingerprint
+
+
+def test_two_answers_in_one_order_are_a_submission_of_their_own(tmp_path: Path) -> None:
+    judge = scripted(
+        tmp_path / "s.jsonl",
+        "VERDICT: TIE",
+        {"answer": "good", "rival": "bad", "reply": "VERDICT: A"},
+        {"answer": "bad", "rival": "good", "reply": ["hm", '{"reason": "r", "verdict": "B"}']},
+        {"rival": "worse", "reply": "VERDICT: A"},
+        rubric=PREFERENCE,
+    )
+    pairs = [("good", "bad"), ("bad", "good"), ("worse", "bad"), ("bad", "worse"), ("same", "same")]
+    judgments = judge_all(judge, [Submission("i", "", *pair) for pair in pairs])
+    assert [judgment.score for judgment in judgments] == [1.0, 0.0, 0.5, 1.0, 0.5]
+    assert [judgment.calls for judgment in judgments] == [1, 2, 1, 1, 0]
+    assert (judge.pairwise, judge.needs_expected, judge.scale, judge.form) == (True, False, (0.0, 1.0), "text")
+    with pytest.raises(ValueError, match="two answers"):
+        judge_all(judge, [Submission("i", "", "good")])
+
+
+def test_repeats_can_say_something_else_each_time(tmp_path: Path) -> None:
+    judge: Judge = scripted(tmp_path / "s.jsonl", {"repeats": ["SCORE: 1", ["hm", "SCORE: 2"], "SCORE: 3"]})
+
+    async def run() -> list[float | None]:
+        return [(await judge.judge(SUBMISSIONS[0], repeat=repeat)).score for repeat in range(4)]
+
+    assert asyncio.run(run()) == [1.0, 2.0, 3.0, 3.0]
+    requests = [json.dumps(judge.request(SUBMISSIONS[0], repeat=repeat)) for repeat in range(4)]
+    assert len(set(requests)) == 4
+
+
+def test_settings_and_meter_are_those_of_other_judges(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text('"SCORE: 90"', encoding="utf-8")
+    meter = Meter(max_calls=1)
+    settings = JudgeSettings(always_ask=True)
+    judge = ScriptedJudge("scripted", read_script(tmp_path / "s.jsonl"), RUBRIC, settings, meter)
+    assert judge_all(judge, [Submission("i", "e", "")])[0].score == 90.0
+    with pytest.raises(CapReached):
+        judge_all(judge, [SUBMISSIONS[0]])
+
+
 def test_a_json_list_is_read_like_lines(tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     path.write_text('\ufeff[\n "SCORE: 1",\n {"reply": "SCORE: 2", "answer": "a"}\n]\n', encoding="utf-8")
-    assert [line.replies for line in read_script(path)] == [("SCORE: 1",), ("SCORE: 2",)]
+    assert [line.replies() for line in read_script(path)] == [("SCORE: 1",), ("SCORE: 2",)]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +157,9 @@ def test_a_json_list_is_read_like_lines(tmp_path: Path) -> None:
         ('{"answer": "x"}', "wanted a reply, or a way to fail"),
         ('{"fails": "sometimes"}', "fails: "),
         ('{"fails": "unreadable"}', "give the reply instead"),
+        ('{"fails": "no probabilities"}', "give the reply instead"),
+        ('{"repeats": [[]]}', "wanted a reply for each of them"),
+        ('{"reply": "SCORE: 1", "repeats": ["SCORE: 2"]}', "none beside them"),
     ],
 )
 def test_a_wrong_script_is_one_line(tmp_path: Path, text: str, message: str) -> None:

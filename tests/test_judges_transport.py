@@ -1,13 +1,21 @@
 """What goes to which address: keys, account headers, redirects, proxies."""
 
 import asyncio
+import json
+import logging
+import traceback
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from judges.address import openai_address
 from judges.base import JudgeError
 from judges.clients import CallError, CallStatusError
+from judges.echo import NoEchoError
 from judges.openai_client import OpenAIClient
+from judges.text_client import TextClient
 from tests.fixtures.judges.asking import MESSAGES, PATIENCE, ask
 from tests.fixtures.judges.endpoint import Answer, FakeEndpoint, closed_port, completion, openai_error, plays_openai
 
@@ -84,21 +92,72 @@ def test_openai_itself_gets_its_key_and_account(own_account: list[str], monkeypa
     ids=repr,
 )
 def test_a_key_that_an_endpoint_sends_back_goes_nowhere(answer: Answer) -> None:
-    async def run(url: str) -> str:
-        client = OpenAIClient("m", openai_address(url, {"OPENAI_API_KEY_127_0_0_1": "sk-here"}), patience=PATIENCE)
-        said = [repr(client), str(client.identity())]
-        for call in (client.check(), client.complete(MESSAGES, max_tokens=9, temperature=0.0, seed=1)):
+    with FakeEndpoint(lambda _: answer) as endpoint:
+        said = all_that_is_said(endpoint.url, "sk-here")
+    assert "sk-here" not in said
+    assert any(seen.headers["authorization"] == "Bearer sk-here" for seen in endpoint.seen)
+
+
+def all_that_is_said(url: str, key: str) -> str:
+    """What a client with this key gives, raises and shows, with all that hangs on to its errors."""
+
+    async def run() -> str:
+        client = OpenAIClient("m", openai_address(url, {"OPENAI_API_KEY_127_0_0_1": key}), patience=PATIENCE)
+        text = TextClient(client)
+        said = [repr(client), str(client), repr(client.address), str(client.identity()), repr(client.endpoint)]
+        calls: list[Coroutine[Any, Any, object]] = [
+            client.check(),
+            client.complete(MESSAGES, max_tokens=9, temperature=0.0, seed=1),
+            text.write("x", max_tokens=9, temperature=0.0),
+            text.echo("x"),
+        ]
+        for call in calls:
             try:
                 said.append(repr(await call))
-            except (CallError, JudgeError) as error:
-                said += [repr(error), repr(vars(error)), repr(error.__cause__)]
+            except (CallError, JudgeError, NoEchoError) as error:
+                said += chain(error)
         await client.close()
         return " ".join(said)
 
-    with FakeEndpoint(lambda _: answer) as endpoint:
-        said = asyncio.run(run(endpoint.url))
-    assert "sk-here" not in said
-    assert any(seen.headers["authorization"] == "Bearer sk-here" for seen in endpoint.seen)
+    return asyncio.run(run())
+
+
+def chain(error: BaseException | None) -> list[str]:
+    """An error with its causes and contexts, suppressed ones too: a logger or a debugger may show them."""
+    if error is None:
+        return []
+    shown = [repr(error), str(error), repr(vars(error)), *traceback.format_exception(error)]
+    return [*shown, *chain(error.__cause__), *chain(error.__context__)]
+
+
+@pytest.mark.parametrize("key", ["sk-a/b+c=", 'sk-"quoted"', "sk-back\\slash"])
+def test_a_key_is_known_in_every_way_to_write_it(key: str) -> None:
+    written = [json.dumps(key)[1:-1], key.replace("/", "\\/"), quote(key, safe="")]
+    bodies = ['{"error": {"message": "Bearer %s"}}' % form for form in [*written[:2]]]  # noqa: UP031
+    answers = [Answer(body.encode(), status=400) for body in bodies]
+    answers.append(Answer("", status=307, headers={"Location": f"http://other.org/a/{written[2]}"}))
+    for answer in answers:
+        with FakeEndpoint(lambda _, answer=answer: answer) as endpoint:  # type: ignore[misc]
+            said = all_that_is_said(endpoint.url, key)
+        assert not any(form in said for form in (key, repr(key)[1:-1], *written))
+
+
+def test_no_library_writes_a_key_into_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with FakeEndpoint(lambda _: openai_error(401, "no")) as endpoint:
+        all_that_is_said(endpoint.url, "sk-here")
+    assert caplog.records, "the libraries do write logs"
+    assert "sk-here" not in caplog.text
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_carries_no_key_elsewhere(status: int) -> None:
+    with FakeEndpoint(lambda _: completion("stolen")) as other:
+        moved = Answer("", status=status, headers={"Location": f"{other.url}/v1/models"})
+        with FakeEndpoint(lambda _: moved) as endpoint:
+            said = all_that_is_said(endpoint.url, "sk-here")
+    assert other.seen == []
+    assert "has moved to" in said
 
 
 def test_a_redirect_does_not_carry_the_prompt_elsewhere() -> None:

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 from harness.benchmark import BenchmarkSettings
 from harness.commands import options
+from harness.elsewhere.fields import AnswerFields
+from harness.judging.settings import JudgingSettings
 from harness.respond import AnswerSettings
 
 # Of each setting its flag; the default is the setting's own.
@@ -35,6 +37,28 @@ MEASURES: dict[str, Any] = {
     "batch_size": options.BatchSize,
     "concurrency": options.Concurrency,
 }
+JUDGING: dict[str, Any] = {
+    "rubric": options.Rubric,
+    "pairwise": options.Pairwise,
+    "against": options.Against,
+    "reasons": options.Reasons,
+    "weighted": options.Weighted,
+    "repeats": options.Repeats,
+    "judge_temperature": options.JudgeTemperature,
+    "judge_max_tokens": options.JudgeMaxTokens,
+    "judge_seed": options.JudgeSeed,
+    "reply_form": options.ReplyForm,
+    "rpm": options.CallsPerMinute,
+    "tpm": options.TokensPerMinute,
+    "judge_timeout": options.JudgeTimeout,
+    "judge_retries": options.JudgeRetries,
+    "max_calls": options.MaxCalls,
+    "max_cost": options.MaxCost,
+    "price_prompt": options.PricePrompt,
+    "price_output": options.PriceOutput,
+    "prices": options.Prices,
+}
+FIELDS: dict[str, Any] = {name: options.field_flag(name) for name in AnswerFields.model_fields}
 
 Command = Callable[..., int]
 
@@ -47,6 +71,16 @@ def with_answer_flags(command: Command) -> Command:
 def with_measure_flags(command: Command) -> Command:
     """Give a command, which takes `measuring: BenchmarkSettings`, the flags that all benchmarks have."""
     return _with_flags(command, "measuring", BenchmarkSettings, MEASURES)
+
+
+def with_judging_flags(command: Command) -> Command:
+    """Give a command, which takes `judging: JudgingSettings`, a flag for every one of its settings."""
+    return _with_flags(command, "judging", JudgingSettings, JUDGING)
+
+
+def with_field_flags(command: Command) -> Command:
+    """Give a command, which takes `fields: AnswerFields`, flags that name the fields of a file of answers."""
+    return _with_flags(command, "fields", AnswerFields, FIELDS)
 
 
 def _with_flags(command: Command, parameter: str, settings: type[BaseModel], flags: Mapping[str, Any]) -> Command:

@@ -1,7 +1,7 @@
 """Flags that several commands share, and where their values come from: flags over YAML over defaults."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import yaml
@@ -117,13 +117,53 @@ Memory = Annotated[
     typer.Option(min=0.01, metavar="GIB", help="Memory for computing beside the weights; default: half of the free."),
 ]
 Data = Annotated[Path | None, typer.Option(help="Test entries; default: the test split remembered.")]
-Judge = Annotated[str, typer.Option("--judge", help="reference, openai:MODEL@URL, ollama:MODEL or scripted:FILE.")]
+Judges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--judge",
+        help="reference (the default), check:KIND, openai:MODEL@URL, ollama:MODEL, a model folder, or scripted:FILE; "
+        "may be repeated.",
+    ),
+]
+Rubric = Annotated[str | None, typer.Option(metavar="NAME|FILE", help="What is asked; default: correctness.")]
+Pairwise = Annotated[bool, typer.Option("--pairwise", help="Compare answers in pairs, in both orders.")]
+Against = Annotated[
+    str | None, typer.Option(metavar="CKPT|expected", help="Compare in pairs with this; default: the base.")
+]
+Reasons = Annotated[bool, typer.Option(help="Ask the judge for reasons before the score.")]
+Weighted = Annotated[bool, typer.Option("--weighted", help="Weight the scores by the probabilities of their tokens.")]
+Repeats = Annotated[int, typer.Option(min=1, help="Judgments of each answer.")]
+JudgeTemperature = Annotated[float, typer.Option(min=0, help="Of the judge; 0 takes the likeliest reply.")]
+JudgeMaxTokens = Annotated[int, typer.Option(min=1, help="Tokens the judge's reply may have.")]
+JudgeSeed = Annotated[int, typer.Option(help="Of the judge's first repeat.")]
+ReplyForm = Annotated[
+    Literal["auto", "schema", "object", "text"], typer.Option(help="How the reply is asked for; auto finds out.")
+]
+CallsPerMinute = Annotated[int | None, typer.Option(min=1, help="Calls a minute to the judge.")]
+TokensPerMinute = Annotated[int | None, typer.Option(min=1, help="Tokens a minute to the judge.")]
+JudgeTimeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one reply of the judge.")]
+JudgeRetries = Annotated[int, typer.Option(min=0, help="Further attempts after a failure that may pass.")]
+MaxCalls = Annotated[int | None, typer.Option(min=0, help="Stop at so many calls; what was judged is kept.")]
+MaxCost = Annotated[float | None, typer.Option(min=0, help="Stop before this is spent, in the prices' currency.")]
+PricePrompt = Annotated[float | None, typer.Option(min=0, help="Of a million tokens of prompts.")]
+PriceOutput = Annotated[float | None, typer.Option(min=0, help="Of a million tokens of replies.")]
+Prices = Annotated[Path | None, typer.Option(help="YAML file of prices: MODEL: {prompt: .., output: ..}.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would take, show three prompts; ask nothing.")]
 Validation = Annotated[bool, typer.Option(help="Judge the validation split too, to pick on it.")]
 RetryUnscored = Annotated[bool, typer.Option("--retry-unscored", help="Judge again what has no score.")]
 LmEvalJson = Annotated[
     Path | None,
     typer.Option("--lm-eval-json", metavar="FILE.json|DIR", help="Also write what lm_eval --output_path would."),
 ]
+
+
+def field_flag(name: str) -> Any:
+    """A flag that says which field of a file of answers holds something."""
+    return Annotated[
+        str | None, typer.Option(f"--field-{name}", metavar="FIELD", help=f"Field of --responses with the {name}.")
+    ]
+
+
 BatchSize = Annotated[int, typer.Option(min=1, help="Prompts answered side by side.")]
 Concurrency = Annotated[int, typer.Option(min=1, help="Calls to an endpoint at once, be it a checkpoint or the judge.")]
 

@@ -9,9 +9,10 @@ import typer
 from finetune.instructions import read_data_set
 from finetune.styles import CHAT, check_style
 from harness.commands import options
-from harness.commands.flag_sets import with_answer_flags
+from harness.commands.flag_sets import with_answer_flags, with_judging_flags
 from harness.commands.showing import DONE, READING, show
 from harness.errors import HarnessError
+from harness.judging.settings import JudgingSettings
 from harness.respond import AnswerSettings
 from harness.screen import Screen
 from harness.store import Run
@@ -25,14 +26,16 @@ if TYPE_CHECKING:
 WITH_FAILURES = 1
 
 
+@with_judging_flags
 @with_answer_flags
 def run(
     folders: Annotated[
         list[str], typer.Argument(metavar="FOLDER...", help="Folders of checkpoints, as any trainer leaves them.")
     ],
     answers: AnswerSettings,
+    judging: JudgingSettings,
     data: options.Data = None,
-    judge: options.Judge = "reference",
+    judge: options.Judges = None,
     tasks: Annotated[str | None, typer.Option(metavar="TASK[,TASK]", help="Benchmarks to run, as mmlu,ifeval.")] = None,
     shots: Annotated[int | None, typer.Option(min=0, help="Examples in their prompts; default: their own.")] = None,
     task_limit: Annotated[int | None, typer.Option(min=1, help="Only N items of each task or subject.")] = None,
@@ -54,7 +57,7 @@ def run(
     """Answers, judgements and benchmarks of every checkpoint of a folder; what is recorded is not done again."""
     from harness.every_stage import Wanted, run_every_stage
     from harness.gathering import gather
-    from harness.judging import refuse_unusable
+    from harness.judging.every_judge import Judging
     from harness.stages import data_sets
 
     screen, kept = Screen(json=json, quiet=quiet), Run(run_folder)
@@ -66,12 +69,15 @@ def run(
     check_style(answers.style or CHAT)
     if data is not None:
         read_data_set(data, limit=limit)
-    refuse_unusable(judge)
+    by = Judging(judge or ["reference"], judging, answers.concurrency, fresh=fresh, retry_unscored=retry_unscored)
+    by.refuse_unusable(kept)
     found = gather(folders)
     _tell(found, screen)
     _check_baseline(baseline, kept, found)
     asked = data_sets(kept, found.targets, data, limit=limit, validation=validation)
-    wanted = Wanted(asked, answers, judge, suites, fresh=fresh, retry_unscored=retry_unscored)
+    for one in asked:
+        by.refuse_unfit(one.data)
+    wanted = Wanted(asked, answers, by, suites, fresh=fresh)
     done = run_every_stage(kept, found.targets, wanted, screen)
     report = _report(kept, done, baseline)
     report.skipped = found.broken | found.failed | done.failed
@@ -127,7 +133,7 @@ def _tell(found: "Gathered", screen: Screen) -> None:
 
 def _check_baseline(baseline: str | None, kept: Run, found: "Gathered") -> None:
     """Refuse a baseline that nobody knows before anything is computed."""
-    from harness.compare import baseline_in
+    from harness.baseline import baseline_in
 
     if baseline is not None:
         recorded = kept.read()
@@ -147,6 +153,6 @@ def _report(kept: Run, done: "Done", baseline: str | None) -> "Report":
         wanted=sorted({e.checkpoint for e in done.made}),
         baseline=baseline,
         datasets=datasets,
-        judge=done.judge,
+        judges=done.judges,
         only=lambda family: family.dataset in datasets,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.findings import Report
+from harness.scores import EXPECTED
 from harness.screen import Screen
 from harness.store import Run
 
@@ -22,12 +23,16 @@ def json_of(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1)
 
 
-def report_of(kept: Run, slugs: set[str], datasets: set[str], *, judge: str | None = None) -> Report:
+def report_of(kept: Run, slugs: set[str], datasets: set[str], *, judges: Sequence[str] = ()) -> Report:
     """What `compare` says of some checkpoints on some data."""
     from harness.compare import compare as compare_recorded
 
     return compare_recorded(
-        kept, wanted=sorted(slugs), judge=judge, datasets=datasets, only=lambda family: family.dataset in datasets
+        kept,
+        wanted=sorted(slugs - {EXPECTED}),
+        judges=list(dict.fromkeys(judges)),
+        datasets=datasets,
+        only=lambda family: family.dataset in datasets,
     )
 
 

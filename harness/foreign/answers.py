@@ -40,15 +40,32 @@ def ask_transformers(
         CheckpointError: If transformers cannot load the checkpoint.
         FinetuneError: If it does not fit together, or runs out of memory with a single prompt.
     """
+    write_foreign(load(target, settings), todo, settings, style, keep, say)
+
+
+def load(target: Target, settings: "AnswerSettings") -> "ForeignModel":
+    """A checkpoint that transformers runs, ready to answer. Raises as `ask_transformers`."""
     import torch
 
-    from finetune.examples import encode_prompt, stop_tokens
-    from finetune.generate import fit_prompt
     from harness.foreign.models import load_foreign
-    from harness.foreign.tokenizer import as_ours, check_ids
 
     assert target.foreign is not None, "others are asked by harness.native_answers and harness.endpoints"
-    loaded = load_foreign(target.foreign, device=pick_device(settings.device), dtype=getattr(torch, settings.dtype))
+    return load_foreign(target.foreign, device=pick_device(settings.device), dtype=getattr(torch, settings.dtype))
+
+
+def write_foreign(
+    loaded: "ForeignModel",
+    todo: "Sequence[Asked]",
+    settings: "AnswerSettings",
+    style: Style,
+    keep: Callable[..., None],
+    say: Callable[[str], None] = lambda note: None,
+) -> None:
+    """The same as `ask_transformers` of a checkpoint that is loaded."""
+    from finetune.examples import encode_prompt, stop_tokens
+    from finetune.generate import fit_prompt
+    from harness.foreign.tokenizer import as_ours, check_ids
+
     tokenizer = as_ours(loaded.tokenizer, loaded.folder)
     prompts, cut = [], []
     for one in todo:

@@ -9,14 +9,17 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.findings import Losses, Pick, Report, Row, Table
+from harness.findings import JUDGED, Losses, Pick, Report, Row, Table
+from harness.pictures.card import card_lines
 from harness.pictures.groups import agreements_lines, breakdown_parts
+from harness.pictures.panel import panel_parts
 from harness.pictures.trajectory import trajectory_parts
 from harness.records import Comparison, Summary
 
 _SHORT = 9  # characters of a baseline's name that a title has room for
 _ENOUGH = 6  # items: fewer cannot be told from nothing, even if all of them are better (2 / 2**5 > .05)
 WIDTH = 80  # characters that a terminal has at least
+_TITLES = {"judge": "judge", "preference": "wins %"}
 OTHERS = 4  # lines for other metrics below a table
 
 
@@ -35,12 +38,13 @@ def picture(report: Report, *, full: bool = False, after: Sequence[RenderableTyp
             parts += ["", details_of(table)] if full else []
             for shown in report.breakdowns:
                 parts += breakdown_parts(shown, full=full) if shown.dataset == table.dataset else []
+    parts += ["", *panel_parts(report.panel)] if report.panel else []
     parts += _lines(agreements_lines(report.agreements))
     if report.trajectory:
         parts += ["", *trajectory_parts(report.trajectory, report.losses)]
     elif report.losses:
         parts += ["", *_lines(losses_lines(report.losses))]
-    parts += [*_lines(_closing(report))]
+    parts += [*_lines(_closing(report, full=full))]
     parts += after
     return Group(*parts)
 
@@ -97,9 +101,9 @@ def _listed(names: Sequence[str]) -> str:
 
 def table_of(table: Table, report: Report) -> RichTable:
     """One metric of all checkpoints, in seven columns."""
-    name = "judge" if table.kind == "judge" else table.name.replace("_generated", " generated")
+    name = _TITLES.get(table.kind, table.name.replace("_generated", " generated"))
     titles = ["", f"{name}  95 %", "scored", _versus(table), "p adj", "+/-/=", "verdict"]
-    pick = report.pick.name if report.pick and table.kind == "judge" else None
+    pick = report.pick.name if report.pick and table.kind in JUDGED else None
     picked = [number for number, row in enumerate(table.rows) if row.summary.checkpoint == pick]
     cells = [_cells(row, number in picked) for number, row in enumerate(table.rows)]
     return _rich_table(titles, cells, bold=picked, left=(0, 6))
@@ -162,8 +166,10 @@ def _difference_cells(c: Comparison) -> list[str]:
 
 
 def _estimate(s: Summary) -> str:
-    if s.estimate is None or s.low is None or s.high is None:
+    if s.estimate is None:
         return "–"
+    if s.low is None or s.high is None:
+        return f"{s.estimate:.1f}"
     return f"{s.estimate:.1f}  {s.low:.1f}–{s.high:.1f}"
 
 
@@ -177,7 +183,9 @@ def _under(table: Table) -> Iterator[Text]:
     if chance is not None:
         verdict = ": every interval holds it, so this table says nothing here" if table.at_chance else ""
         yield Text(f" chance {chance:.1f}{verdict}")
-    if table.metric not in ("acc", "score"):
+    if table.kind == "preference":
+        yield Text(" wins %: each item in both orders against one answer; a tie, or two orders that differ, is half")
+    elif table.metric not in ("acc", "score"):
         yield Text(f" {table.metric}")
     if len(table.baseline) > _SHORT and any(row.comparison for row in table.rows):
         yield Text(f" base: {table.baseline}")
@@ -188,6 +196,12 @@ def _under(table: Table) -> Iterator[Text]:
         yield Text(
             f" can't tell: could have missed {', '.join(f'{c.detectable:.1f} ({c.checkpoint})' for c in unseen)}"
         )
+    yield from _unscored(table)
+    yield from _others(table)
+
+
+def _unscored(table: Table) -> Iterator[Text]:
+    """How many items have no score, why, and what they could move."""
     unscored = sum(sum(r.summary.n_unscored.values()) for r in table.rows)
     if unscored:
         total = unscored + sum(r.summary.n_scored for r in table.rows)
@@ -198,9 +212,8 @@ def _under(table: Table) -> Iterator[Text]:
             for reason, n in row.summary.n_unscored.items():
                 why[reason] = why.get(reason, 0) + n
         yield Text(f" {unscored} of {total} unscored ({', '.join(f'{n} {r}' for r, n in why.items())}){at_most}")
-        if table.kind == "judge":
+        if table.kind in JUDGED:
             yield Text(" --retry-unscored judges these again")
-    yield from _others(table)
 
 
 def _others(table: Table) -> Iterator[Text]:
@@ -224,7 +237,7 @@ def losses_lines(losses: Losses) -> list[str]:
     return [f"validation loss {turned} {losses.steps} steps", *([f"  {at}"] if at else [])]
 
 
-def _closing(report: Report) -> Iterator[str]:
+def _closing(report: Report, *, full: bool) -> Iterator[str]:
     table = report.headline
     if table is None:
         return
@@ -232,12 +245,8 @@ def _closing(report: Report) -> Iterator[str]:
         yield "could have missed x: smaller true differences are seen less than 4 times in 5"
     if any(r.comparison for r in table.rows):
         yield "vs and +/-/=: paired on the items both have; p after Holm over the rows shown"
-    if "reference+" in table.name:
-        yield "judge card: no LLM; token F1 x 100 against the expected answer"
-    else:
-        scored = sum(r.summary.n_scored for r in table.rows)
-        total = scored + sum(sum(r.summary.n_unscored.values()) for r in table.rows)
-        yield f"judge card: {scored} of {total} scored · not checked by people"
+    for card in report.cards:
+        yield from card_lines(card, full=full)
     yield _leakage(report, table)
     for name, notes in report.notes.items():
         yield f"{name}: {'; '.join(notes)}"

@@ -1,0 +1,174 @@
+"""Responses to preferences: a judge compares the answers of two checkpoints, always in both orders."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from finetune.instructions import DataSet, Entry
+from harness.judging.judgments import Batch, Wanted, still_open, told
+from harness.records import CheckpointRecord, Evaluation, Preference, Response
+from harness.scores import EXPECTED, judge_folder
+from harness.store import Run, record_key
+
+if TYPE_CHECKING:
+    from judges.base import Judge, Judgment
+
+ORDERS: tuple[Literal["AB", "BA"], ...] = ("AB", "BA")
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Whom the others are compared with.
+
+    Attributes:
+        slug: Of the checkpoint; `EXPECTED` where it is the expected answer.
+        fingerprint: The same.
+        name: For people.
+        answered: Its answers; None where it is the expected answer.
+    """
+
+    slug: str
+    fingerprint: str
+    name: str
+    answered: Evaluation | None
+
+
+EXPECTED_ANSWERS = Rival(EXPECTED, EXPECTED, "the expected answers", None)
+
+
+def preferences_wanted(
+    run: Run,
+    checkpoint: CheckpointRecord,
+    data: DataSet,
+    answered: Evaluation,
+    rival: Rival,
+    judge: "Judge",
+    *,
+    repeats: int = 1,
+    fresh: bool = False,
+    retry_unscored: bool = False,
+    name: str | None = None,
+) -> Batch[Preference]:
+    """The preferences between a checkpoint's answers and a rival's, and which of them are still to be made.
+
+    Args:
+        run: Where responses are and preferences go.
+        checkpoint: Whose answers, as the run knows it.
+        data: The entries.
+        answered: The evaluation that collected the checkpoint's answers.
+        rival: The other side; the n-th sample is compared with its n-th, or its only one.
+        judge: A pairwise one, after its `check`.
+        repeats: Preferences in each order.
+        fresh: Judge again what is recorded.
+        retry_unscored: Judge again what has no score.
+        name: What to call the judge in place of its own name.
+    """
+    shown = f"{name or judge.name}+{judge.rubric}"
+    file = run.records(
+        Preference, "verdicts", data.label, judge_folder(shown), f"{checkpoint.slug}~{judge_folder(rival.slug)}"
+    )
+    wanted = [*_wanted(run, checkpoint, data, answered, rival, judge, repeats)]
+    keys: dict[str, list[str]] = {item: [] for item in answered.records}
+    for one in wanted:
+        keys[one.item_id].append(one.key)
+    evaluation = Evaluation(
+        stage="judge",
+        checkpoint=checkpoint.slug,
+        dataset=data.label,
+        role=answered.role,
+        settings=answered.settings | {"judge_fingerprint": judge.fingerprint},
+        judge=shown,
+        against=rival.slug,
+        records=keys,
+        leaked=answered.leaked,
+        notes=answered.notes,
+    )
+    todo = still_open(wanted, file.read(), fresh=fresh, retry_unscored=retry_unscored)
+    return Batch(checkpoint, evaluation, file, wanted, todo)
+
+
+def _wanted(
+    run: Run,
+    checkpoint: CheckpointRecord,
+    data: DataSet,
+    answered: Evaluation,
+    rival: Rival,
+    judge: "Judge",
+    repeats: int,
+) -> Iterator[Wanted[Preference]]:
+    own = run.records(Response, "responses", data.label, answered.checkpoint).read()
+    others = run.records(Response, "responses", data.label, rival.slug).read() if rival.answered else {}
+    for entry in data.evaluated:
+        mine = _texts(answered.records.get(entry.item_id, []), own)
+        theirs = _of_rival(entry, rival, others)
+        for sample, (key, text) in enumerate(mine):
+            if not theirs:
+                continue
+            other_key, other_text = theirs[sample] if sample < len(theirs) else theirs[0]
+            pair = _Pair(entry, sample, (key, other_key), (text, other_text))
+            yield from _both_orders(pair, judge, checkpoint, rival, repeats)
+
+
+def _texts(keys: Sequence[str], responses: Mapping[str, Response]) -> list[tuple[str, str]]:
+    there = (responses.get(key) for key in keys)
+    return [(r.key, r.text) for r in there if r is not None and r.text is not None]
+
+
+def _of_rival(entry: Entry, rival: Rival, responses: Mapping[str, Response]) -> list[tuple[str, str]]:
+    if rival.answered is None:
+        return [(EXPECTED, entry.output)] if entry.output else []
+    return _texts(rival.answered.records.get(entry.item_id, []), responses)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A sample of the checkpoint's and the rival's answers to an entry: keys and texts."""
+
+    entry: Entry
+    sample: int
+    keys: tuple[str, str]
+    texts: tuple[str, str]
+
+
+def _both_orders(
+    pair: _Pair, judge: "Judge", checkpoint: CheckpointRecord, rival: Rival, repeats: int
+) -> Iterator[Wanted[Preference]]:
+    from judges.base import Submission
+
+    own, other = pair.texts
+
+    def keeping(order: Literal["AB", "BA"]) -> "Callable[[Wanted[Preference], Judgment], Preference]":
+        def keep(one: Wanted[Preference], judgment: "Judgment") -> Preference:
+            found = told(one, judgment, judge)
+            if order == "BA":
+                found |= {"score": _turned(judgment.score), "written": _turned(judgment.written)}
+            return Preference(
+                **found,
+                checkpoint=checkpoint.fingerprint,
+                other=rival.fingerprint,
+                order=order,
+                responses=pair.keys,
+                lengths=(len(own), len(other)),
+            )
+
+        return keep
+
+    for order in ORDERS:
+        first, second = (own, other) if order == "AB" else (other, own)
+        submission = Submission(instruction=pair.entry.question, expected=pair.entry.output, answer=first, rival=second)
+        for repeat in range(repeats):
+            key = record_key(
+                judge=judge.fingerprint,
+                rubric=judge.rubric,
+                request=judge.request(submission, repeat=repeat),
+                item=pair.entry.item_id,
+                sample=pair.sample,
+                order=order,
+                repeat=repeat,
+            )
+            yield Wanted(submission, pair.entry.item_id, key, repeat, keeping(order))
+
+
+def _turned(score: float | None) -> float | None:
+    """How much the checkpoint's answer is preferred, where it was shown second."""
+    return None if score is None else 1.0 - score

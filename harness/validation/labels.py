@@ -1,0 +1,93 @@
+"""A file of what people said of recorded answers."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetune.reading.sources import read_raw
+from harness.errors import HarnessError
+
+Scale = tuple[float, float]
+
+FIELDS = ("item_id", "checkpoint", "score")
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_SCALE = re.compile(rf"\s*\[?\s*{_NUMBER}\s*(?:-|–|to|,|\.\.)\s*{_NUMBER}\s*\]?\s*")
+
+
+@dataclass(frozen=True)
+class Label:
+    """What one person said of one answer.
+
+    Attributes:
+        place: Where it stands, for messages.
+        item_id: Of the entry that was answered.
+        checkpoint: Name, slug or fingerprint of who answered.
+        score: On its scale.
+        rater: Who said it; "" where nobody is named.
+        scale: Lowest and highest score; None: the judge's.
+    """
+
+    place: str
+    item_id: str
+    checkpoint: str
+    score: float
+    rater: str
+    scale: Scale | None
+
+
+def read_labels(path: Path) -> list[Label]:
+    """Read JSONL, JSON or CSV with the fields item_id, checkpoint, score, and if wanted rater and scale.
+
+    Fields beside these are left alone. A scale is written 1-5 or [1, 5].
+
+    Raises:
+        HarnessError: If there are no labels, a field is missing, a score is no number or not on its scale.
+        FinetuneError: If the file is not what its ending says.
+    """
+    labels = [_label(raw, f"{path}, label {number}") for number, raw in enumerate(read_raw(path), 1)]
+    if not labels:
+        raise HarnessError(f"{path} holds no labels: wanted lines with {', '.join(FIELDS)}")
+    return labels
+
+
+def _label(raw: Any, place: str) -> Label:
+    if not isinstance(raw, Mapping):
+        raise HarnessError(f"{place}: wanted the fields {', '.join(FIELDS)}, found {str(raw)[:40]!r}")
+    missing = [name for name in FIELDS if name not in raw]
+    if missing:
+        there = ", ".join(map(str, raw)) or "none"
+        raise HarnessError(f"{place}: wanted the fields {', '.join(FIELDS)}; {missing[0]} is missing, found {there}")
+    score, scale = _score(raw["score"], place), _scale(raw.get("scale"), place)
+    if scale and not scale[0] <= score <= scale[1]:
+        raise HarnessError(f"{place}: the score {score:g} lies outside of its own scale, {scale[0]:g} to {scale[1]:g}")
+    return Label(
+        place=place,
+        item_id=str(raw["item_id"]),
+        checkpoint=str(raw["checkpoint"]),
+        score=score,
+        rater=str(raw.get("rater") or ""),
+        scale=scale,
+    )
+
+
+def _score(value: Any, place: str) -> float:
+    try:
+        number = math.nan if isinstance(value, bool | None) else float(value)
+    except (ValueError, TypeError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise HarnessError(f"{place}: wanted a number as score, found {value!r}; leave out what nobody scored")
+    return number
+
+
+def _scale(value: Any, place: str) -> Scale | None:
+    """The ends of a scale, written as text or as a list of two numbers."""
+    if value is None or value == "":
+        return None
+    found = _SCALE.fullmatch(str(value))
+    if not found or float(found[1]) >= float(found[2]):
+        raise HarnessError(f"{place}: wanted a scale such as 1-5, the lowest score first, found {value!r}")
+    return float(found[1]), float(found[2])

@@ -1,0 +1,173 @@
+"""Probes put to a judge: every judgment is kept as it comes, and what is recorded is not paid for again."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+from harness.judging.judgments import Wanted, still_open, told
+from harness.pool import run_pool
+from harness.records import Judged
+from harness.respond import Progress
+from harness.stats.counts import sign_test_p
+from harness.stats.intervals import wilson_interval
+from harness.store import RecordFile, record_key
+from harness.validation.planting import Case
+from harness.validation.probes import SWAP, Probe, side
+from harness.validation.results import Estimate, Failure, Flips, ProbeResult
+
+if TYPE_CHECKING:
+    from judges.base import Judge, Judgment, Submission
+
+_LOST = "connection"  # the judgment never reached the judge
+_NEVER_ASKED = "not asked"
+
+
+class Planted(Judged):
+    """What a judge said of a submission that was made to test it.
+
+    Attributes:
+        checkpoint: None that could be named: the answer was planted.
+        answer: The answer; of two the one shown first.
+        rival: The one shown second.
+    """
+
+    checkpoint: str = "planted"
+    answer: str
+    rival: str | None = None
+
+
+async def put(
+    judge: "Judge",
+    cases: Sequence[Case],
+    file: RecordFile[Planted],
+    *,
+    progress: Progress | None = None,
+    fresh: bool = False,
+    retry_unscored: bool = False,
+) -> dict[str, Planted]:
+    """Have the judge say something of every submission of the cases, the same one only once.
+
+    Args:
+        judge: After its `check`; asked of empty and equal answers too (`JudgeSettings.always_ask`).
+        cases: Which.
+        file: Where judgments are kept.
+        progress: Told how many there are, of how many.
+        fresh: Ask again what is recorded.
+        retry_unscored: Ask again what has no score.
+
+    Returns:
+        The judgments by key.
+
+    Raises:
+        HarnessError: If the judge is gone, or the file cannot be written.
+    """
+    recorded = file.read()
+    wanted = _wanted(judge, cases)
+    todo = still_open([*wanted.values()], recorded, fresh=fresh, retry_unscored=retry_unscored)
+    found = {key: recorded[key] for key in wanted if key in recorded}
+    if not todo:
+        return found
+    made = 0
+    with file.writing() as writer:
+
+        def done(one: Wanted[Planted], judgment: "Judgment") -> None:
+            nonlocal made
+            found[one.key] = one.keep(one, judgment)
+            writer.append(found[one.key])
+            made += 1
+            if progress:
+                progress(len(wanted) - len(todo) + made, len(wanted))
+
+        alive = await run_pool(
+            todo,
+            lambda one: judge.judge(one.submission),
+            done,
+            concurrency=judge.concurrency,
+            lost=lambda judgment: judgment.reason == _LOST,
+        )
+    if not alive:
+        raise HarnessError(f"the judge {judge.name} is gone; run the same command again to go on where it was")
+    return found
+
+
+def _wanted(judge: "Judge", cases: Sequence[Case]) -> dict[str, Wanted[Planted]]:
+    def keep(one: Wanted[Planted], judgment: "Judgment") -> Planted:
+        texts = {"answer": one.submission.answer, "rival": one.submission.rival}
+        return Planted.model_validate(told(one, judgment, judge) | texts)
+
+    wanted: dict[str, Wanted[Planted]] = {}
+    for case in cases:
+        for submission in case.submissions.values():
+            key = key_of(judge, submission)
+            wanted.setdefault(key, Wanted(submission, case.item_id, key, 0, keep))
+    return wanted
+
+
+def key_of(judge: "Judge", submission: "Submission") -> str:
+    """Hash of all that decides what the judge says."""
+    return record_key(judge=judge.fingerprint, rubric=judge.rubric, request=judge.request(submission))
+
+
+def results_of(judge: "Judge", cases: Sequence[Case], found: Mapping[str, Planted]) -> list[ProbeResult]:
+    """How every probe went, in the order of the cases."""
+    by_probe: dict[str, list[Case]] = {}
+    for case in cases:
+        by_probe.setdefault(case.probe.name, []).append(case)
+    return [_result(judge, same[0].probe, same, found) for same in by_probe.values()]
+
+
+def _result(judge: "Judge", probe: Probe, cases: Sequence[Case], found: Mapping[str, Planted]) -> ProbeResult:
+    passed, failures, unscored = 0, [], Counter[str]()
+    for case in cases:
+        scores = _scores(judge, case, found)
+        if isinstance(scores, str):
+            unscored[scores] += 1
+        elif probe.holds([*scores.values()], judge.scale):
+            passed += 1
+        else:
+            failures.append(Failure(item_id=case.item_id, scores=scores))
+    n = passed + len(failures)
+    return ProbeResult(
+        name=probe.name,
+        wants=probe.wants,
+        vital=probe.vital,
+        passed=passed,
+        n=n,
+        rate=_share(passed, n),
+        unscored=dict(unscored),
+        failures=failures,
+    )
+
+
+def _scores(judge: "Judge", case: Case, found: Mapping[str, Planted]) -> dict[str, float] | str:
+    """The scores of a case by what was scored, or the first reason why one of them is missing."""
+    scores = {}
+    for name, submission in case.submissions.items():
+        said = found.get(key_of(judge, submission))
+        if said is None or said.score is None:
+            return (said.unscored if said else None) or _NEVER_ASKED
+        scores[name] = said.score
+    return scores
+
+
+def _share(part: int, n: int) -> Estimate:
+    return Estimate.of(wilson_interval(part, n)) if n else Estimate(value=None)
+
+
+def flips_of(judge: "Judge", cases: Sequence[Case], found: Mapping[str, Planted]) -> Flips | None:
+    """How often the order changed the winner of the closest pairs; None where nothing was compared."""
+    pairs = [_scores(judge, case, found) for case in cases if case.probe is SWAP]
+    both = [[*scores.values()] for scores in pairs if not isinstance(scores, str)]
+    if not both:
+        return None
+    leaning = [side(first) + side(second) for first, second in both]  # of the place, since answers changed theirs
+    to_first, to_second = sum(lean > 0 for lean in leaning), sum(lean < 0 for lean in leaning)
+    return Flips(
+        n=len(both),
+        flipped=to_first + to_second,
+        rate=_share(to_first + to_second, len(both)),
+        to_first=to_first,
+        to_second=to_second,
+        p=sign_test_p(to_first, to_second),
+    )

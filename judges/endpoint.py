@@ -1,0 +1,131 @@
+"""One address and the bounds within which it is asked: what the clients of all APIs share."""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from judges.address import Address, hide_credentials
+from judges.base import Message
+from judges.broken import connection_failure
+from judges.calls import Calls, Patience
+from judges.clients import CallError, CallStatusError, PromptTooLongError, Reply, error_text
+from judges.rate import Rate
+from judges.transport import connect
+
+if TYPE_CHECKING:
+    import httpx2
+
+T = TypeVar("T")
+
+_TOO_LONG = re.compile(
+    r"context[ _](?:length|size|window)|maximum context|exceed\w* (?:the )?(?:available |maximum )?context"
+    r"|prompt is too long|too many tokens|input (?:is |length )?(?:too long|exceeds)",
+    re.IGNORECASE,
+)
+_BYTES_PER_TOKEN = 4
+
+
+class Endpoint:
+    """Where requests go, how many at once, how fast, and how long each is waited for."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        concurrency: int,
+        patience: Patience | None = None,
+        rate: Rate | None = None,
+        transport: "httpx2.AsyncBaseTransport | None" = None,
+    ) -> None:
+        self.address = address
+        self.concurrency = concurrency
+        self.patience = patience or Patience()
+        self._transport = transport
+        self._calls = Calls(concurrency, self.patience, rate)
+        self._questions = Calls(1, self.patience.for_check())
+        self._http: httpx2.AsyncClient | None = None
+
+    @property
+    def http(self) -> "httpx2.AsyncClient":
+        """The connection, made at its first use.
+
+        Raises:
+            JudgeError: What the environment says of certificates or proxies cannot be used.
+        """
+        if self._http is None:
+            self._http = connect(self.address, self.patience, self._transport)
+        return self._http
+
+    async def reply(self, attempt: Callable[[], Awaitable[Reply]], *, size: int, max_tokens: int) -> Reply:
+        """Have a reply fetched within the bounds, with retries.
+
+        Args:
+            attempt: One attempt.
+            size: Bytes of the prompt.
+            max_tokens: The most tokens of the reply.
+
+        Raises:
+            CallError: The last one.
+        """
+        tokens = size // _BYTES_PER_TOKEN + max_tokens
+        reply, seconds = await self._calls.make(attempt, tokens=tokens, took=_tokens_of)
+        return replace(reply, seconds=seconds)
+
+    async def make(self, attempt: Callable[[], Awaitable[T]], *, size: int = 0) -> T:
+        """The same for what is no reply.
+
+        Raises:
+            CallError: The last one.
+        """
+        return (await self._calls.make(attempt, tokens=size // _BYTES_PER_TOKEN))[0]
+
+    async def ask(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """The same at the start, with less patience and beside the limits.
+
+        Raises:
+            CallError: The last one.
+        """
+        return (await self._questions.make(attempt))[0]
+
+    def status_error(self, response: "httpx2.Response") -> CallStatusError:
+        """The error for a response that is no success, without the key in whatever it says."""
+        body = self.address.redact(response.text)
+        detail = error_text(body)
+        if location := response.headers.get("location"):
+            detail = f"the address has moved to {hide_credentials(self.address.redact(location))}"
+        too_long = response.status_code in (400, 413, 422, 500) and _TOO_LONG.search(detail)
+        kind = PromptTooLongError if too_long else CallStatusError
+        return kind(response.status_code, detail, headers=response.headers, body=body)
+
+    def broken(self, error: BaseException) -> CallError:
+        """The error for a request without a response."""
+        failure = connection_failure(error)
+        return type(failure)(self.address.redact(str(failure)))
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+
+def given(**settings: Any) -> dict[str, Any]:
+    """Those settings that were wanted."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def sendable(messages: Sequence[Message]) -> list[Message]:
+    """The messages without halves of characters, which come out of JSON files and have no UTF-8 form."""
+    return [{name: text.encode("utf-8", "replace").decode() for name, text in message.items()} for message in messages]
+
+
+def size_of(messages: Sequence[Message]) -> int:
+    """Bytes of all messages."""
+    return sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
+
+
+def _tokens_of(reply: Reply) -> int | None:
+    if reply.prompt_tokens is None or reply.output_tokens is None:
+        return None
+    return reply.prompt_tokens + reply.output_tokens

@@ -1,0 +1,219 @@
+r"""The last number of a text: what an answer that was worked out comes to.
+
+What counts as a number, and as which:
+
+* Grouped digits: `1,234.5`, `1.234,5`, `1'234.5`, `1_234`, and no-break spaces. Of a comma and a point the last one is
+  the decimal sign. Alone a point always is one; a comma is, unless three digits follow it as in `1,234`, which is read
+  as English. Other commas separate a list: `1,2,3` ends in 3. `1.2.3` is a version or an address, no number.
+* `3/4`, `1 1/2`, `½`, `\frac{3}{4}`; `2e-5`, `2 × 10^5`, `10⁵`, `2^10`. `3/4/2020` is a date and ends in 2020.
+* A minus counts where nothing stands before it that it could be subtracted from: `3-4` ends in 4, `x = -$3` in -3.
+* Currency and units around it are left out; a percent sign is kept apart. Numbers in words, and magnitudes in words
+  (`1.5 million`), are not read.
+* Digits that hang on a word (`H2O`, `GPT-4`, `m^2`) count only where no number stands free.
+"""
+
+import re
+import unicodedata
+from collections import deque
+from dataclasses import dataclass
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+
+# Decimal numbers, so that 1.1 is within 0.1 of 1; nothing traps, since answers may say 9^999999.
+_ARITHMETIC = Context(prec=60, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+_LOOKED_AT = 64  # numbers, from the end: an answer may be millions of them
+_PLAIN = str.maketrans("−–－﹣．，٫٬⁄∕’％٪\u202f\u2009", "----.,.,//'%%\u00a0\u00a0")
+_SMALL = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_SMALL_DIGITS = "[⁺⁻]?[⁰¹²³⁴-⁹]{1,9}"
+_VULGAR = "[¼-¾⅐-⅞↉]"
+# Every quantifier is possessive or has a bound, so that no text takes more than linear time.
+_NUMBER = re.compile(
+    rf"""
+    \\[dt]?frac\s?\{{(?P<over>-?\d{{1,30}})\}}\s?\{{(?P<under>\d{{1,30}})\}}
+    | (?P<alone>{_VULGAR})
+    | (?:(?P<whole>\d{{1,9}})[ ](?=\d{{1,9}}\s?/\s?\d{{1,9}}(?![\d/.,])))?
+      (?P<digits>(?:(?<![\w.])\.)?\d++(?:(?:[.,'_\u00a0]|\s?/\s?)\d++)*+)
+      (?: [eE](?P<exponent>[+-]?\d{{1,9}})(?!\d)
+        | \s?(?:[×x*·]|\\times|\\cdot)\s?10\s?
+          (?:(?:\^|\*\*)\s?\{{?(?P<ten>[+-]?\d{{1,9}})\}}?|(?P<small_ten>{_SMALL_DIGITS}))
+        | (?:\^|\*\*)\{{?(?P<power>[+-]?\d{{1,6}})\}}?
+        | (?P<small_power>{_SMALL_DIGITS})
+        | (?P<vulgar>{_VULGAR})
+      )?
+    """,
+    re.VERBOSE,
+)
+_PERCENT = re.compile(r"\s?(?:\\?%|percent\b|per cent\b)")
+_MARK = re.compile(r"[.,'_\u00a0]")
+_SLASH = re.compile(r"\s?/\s?")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as it stands in a text.
+
+    Attributes:
+        value: Finite; of `50%` it is 50.
+        percent: Whether a percent sign follows.
+    """
+
+    value: Decimal
+    percent: bool = False
+
+    def __str__(self) -> str:
+        """As people write it, to twelve digits."""
+        return f"{self.value:.12g}{'%' if self.percent else ''}"
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far from the wanted number another one may lie.
+
+    Attributes:
+        amount: At least 0; in percent of the wanted number where `relative`.
+        relative: Whether it grows with the wanted number.
+    """
+
+    amount: Decimal = Decimal(0)
+    relative: bool = False
+
+    def __str__(self) -> str:
+        """As `read_tolerance` takes it."""
+        return f"{self.amount}{'%' if self.relative else ''}"
+
+
+def read_tolerance(text: str) -> Tolerance:
+    """`0.1` or `1%` as a tolerance.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    plain = text.strip()
+    amount = _ARITHMETIC.create_decimal(plain.removesuffix("%"))
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"wanted a tolerance such as 0.1 or 1%, found {text[:40]!r}")
+    return Tolerance(amount, relative=plain.endswith("%"))
+
+
+def last_number(text: str) -> Number | None:
+    """The last number that stands free, else the last that hangs on a word, else None."""
+    text = text.translate(_PLAIN)
+    hanging = None
+    for match in reversed(deque(_NUMBER.finditer(text), maxlen=_LOOKED_AT)):
+        number = _number(match, text)
+        if number is None:
+            continue
+        if not _hangs(text, match.start()):
+            return number
+        hanging = hanging or number
+    return hanging
+
+
+def is_within(found: Number, wanted: Number, tolerance: Tolerance) -> bool:
+    """Whether a number is as near to the wanted one as it must be.
+
+    Where only one of the two has a percent sign, 50% is taken for 50 and for 0.5: people write either.
+    """
+    values = [found.value]
+    if found.percent != wanted.percent:
+        values.append(_ARITHMETIC.scaleb(found.value, Decimal(-2 if found.percent else 2)))
+    allowed = tolerance.amount
+    if tolerance.relative:
+        allowed = _ARITHMETIC.multiply(_ARITHMETIC.scaleb(allowed, Decimal(-2)), wanted.value.copy_abs())
+    return any(_ARITHMETIC.subtract(value, wanted.value).copy_abs() <= allowed for value in values)
+
+
+def _number(match: re.Match[str], text: str) -> Number | None:
+    value = _unsigned(match)
+    if value is None or not value.is_finite():
+        return None
+    percent = _PERCENT.match(text, match.end()) is not None
+    return Number(value.copy_negate() if _is_negative(text, match.start()) else value, percent)
+
+
+def _unsigned(match: re.Match[str]) -> Decimal | None:
+    if match["over"]:
+        return _ARITHMETIC.divide(Decimal(match["over"]), Decimal(match["under"]))
+    if match["alone"]:
+        return _vulgar(match["alone"])
+    value = _ratio(match["digits"])
+    return None if value is None else _with_rest(value, match)
+
+
+def _with_rest(value: Decimal, match: re.Match[str]) -> Decimal:
+    """The value of the digits with what stands around them: a whole number before, a power or a fraction behind."""
+    if match["whole"]:
+        return _ARITHMETIC.add(Decimal(match["whole"]), value) if value < 1 else value
+    if ten := match["exponent"] or match["ten"] or match["small_ten"]:
+        return _ARITHMETIC.scaleb(value, Decimal(ten.translate(_SMALL)))
+    if power := match["power"] or match["small_power"]:
+        return _ARITHMETIC.power(value, Decimal(power.translate(_SMALL)))
+    return _ARITHMETIC.add(value, _vulgar(match["vulgar"])) if match["vulgar"] else value
+
+
+def _vulgar(char: str) -> Decimal:
+    """½ as a number: its parts are exact, where `unicodedata.numeric` is a rounded 1/3."""
+    over, _, under = unicodedata.normalize("NFKC", char).partition("⁄")
+    return _ARITHMETIC.divide(Decimal(over), Decimal(under))
+
+
+def _ratio(digits: str) -> Decimal | None:
+    parts = _SLASH.split(digits)
+    if len(parts) == 2:
+        over, under = (_plain(part) for part in parts)
+        if over is not None and under:
+            return _ARITHMETIC.divide(over, under)
+    return _plain(parts[-1])
+
+
+def _plain(digits: str) -> Decimal | None:
+    """Digits with marks between them; None for those that are no number, as in 1.2.3."""
+    marks, pieces = _MARK.findall(digits), _MARK.split(digits)
+    if not marks:
+        return _ARITHMETIC.create_decimal(digits)
+    if _ends_in_decimals(marks, pieces):
+        return _ARITHMETIC.create_decimal("".join(pieces[:-1]) + "." + pieces[-1])
+    if len({*marks}) == 1 and _is_grouped(pieces):
+        return _ARITHMETIC.create_decimal("".join(pieces))
+    between = max(digits.rfind(mark) for mark in ",'_\u00a0")
+    return _plain(digits[between + 1 :]) if between >= 0 else None
+
+
+def _ends_in_decimals(marks: list[str], pieces: list[str]) -> bool:
+    last = marks[-1]
+    if last not in ".," or marks.count(last) > 1:
+        return False
+    if len(marks) == 1:
+        return last == "." or not _is_grouped(pieces)
+    return len({*marks}) == 2 and _is_grouped(pieces[:-1])
+
+
+def _is_grouped(pieces: list[str]) -> bool:
+    """Whether these are groups of thousands: 1 234 567, or 12 34 567 as in India."""
+    first, *others = map(len, pieces)
+    if not 1 <= first <= 3 or not int(pieces[0][0]):
+        return False
+    *middle, last = others
+    return last == 3 and ({*middle} <= {3} or (first <= 2 and {*middle} == {2}))
+
+
+def _is_negative(text: str, start: int) -> bool:
+    place = start - 1
+    if place > 0 and unicodedata.category(text[place]) == "Sc":
+        place -= 1
+    if place < 0 or text[place] != "-":
+        return False
+    before = text[place - 1] if place else " "
+    return not (before.isalnum() or before in ")]}%-'\"")
+
+
+def _hangs(text: str, start: int) -> bool:
+    """Whether the digits are a part of a word, an index or an exponent."""
+    before = text[max(0, start - 2) : start]
+    if before.endswith(("^", "_", "^{", "_{")):
+        return True
+    # Of scripts without letter case, digits follow words without a space: 约3.5米.
+    return bool(before) and _is_cased(before.removesuffix("-")[-1:])
+
+
+def _is_cased(char: str) -> bool:
+    return char.lower() != char.upper()

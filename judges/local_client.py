@@ -1,0 +1,149 @@
+"""A model in this process, asked like an endpoint: calls that wait together are answered together."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+from judges.base import JSON, Message
+from judges.clients import CallError, Reply
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One call to a model; see `judges.clients.Client.complete`."""
+
+    messages: Sequence[Message]
+    max_tokens: int
+    temperature: float
+    top_p: float | None = None
+    seed: int | None = None
+    stop: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    question: Question
+    reply: asyncio.Future[Reply]
+
+
+class LocalClient:
+    """Gathers calls into batches, first come first served, and has one batch at a time answered in a thread.
+
+    A batch begins when the one before has ended, with all that wait by then: a full batch costs a model hardly
+    more than a single call. It knows no schema and gives no log-probabilities.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        answer: Callable[[Sequence[Question]], Sequence[Reply]],
+        *,
+        identity: Mapping[str, JSON],
+        concurrency: int,
+    ) -> None:
+        """What answers.
+
+        Args:
+            model: What tables show.
+            answer: As many replies as questions, in their order; called in another thread, never twice at once.
+                A CallError of its own is what its calls end with; other exceptions become one.
+            identity: What decides the replies: fingerprint, dtype and the like.
+            concurrency: The most questions in a batch.
+        """
+        if concurrency < 1:
+            raise ValueError(f"concurrency must be at least 1, got {concurrency}")
+        self.model = model
+        self.concurrency = concurrency
+        self._answer = answer
+        self._identity = dict(identity)
+        self._waiting: list[_Waiting] = []
+        self._work: asyncio.Task[None] | None = None
+
+    def identity(self) -> dict[str, JSON]:
+        """What decides the replies."""
+        return {"api": "local", "model": self.model, **self._identity}
+
+    async def check(self) -> list[str]:
+        """Nothing to find out: a model in this process is there."""
+        return []
+
+    async def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        top_p: float | None = None,
+        seed: int | None = None,
+        schema: Mapping[str, JSON] | None = None,
+        as_json: bool = False,
+        top_logprobs: int = 0,
+        stop: Sequence[str] = (),
+    ) -> Reply:
+        """Ask for the next message; a schema, JSON and log-probabilities are wishes that it does not grant.
+
+        Raises:
+            CallError: The model failed with the batch that this call was in.
+        """
+        question = Question(
+            messages=messages, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=stop
+        )
+        waiting = _Waiting(question, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._work is None or self._work.done():
+            self._work = asyncio.create_task(self._answer_all())
+        start = perf_counter()
+        try:
+            reply = await waiting.reply
+        except CallError as error:
+            error.seconds = perf_counter() - start
+            raise
+        return replace(reply, seconds=reply.seconds or perf_counter() - start)
+
+    async def close(self) -> None:
+        """Let the batch that is under way end, since a thread cannot be stopped, and begin no other."""
+        self._waiting.clear()
+        if self._work is not None:
+            await asyncio.gather(self._work, return_exceptions=True)
+            self._work = None
+
+    async def _answer_all(self) -> None:
+        await asyncio.sleep(0)  # calls made in the same moment share the first batch
+        while batch := self._next_batch():
+            try:
+                replies = await asyncio.to_thread(self._replies, [waiting.question for waiting in batch])
+            except CallError as error:
+                _fail(batch, error)
+            except asyncio.CancelledError:
+                _fail(batch, CallError("the model was stopped"))
+                raise
+            else:
+                for waiting, reply in zip(batch, replies, strict=True):
+                    if not waiting.reply.done():
+                        waiting.reply.set_result(reply)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """The first that still wait: whoever was cancelled needs no answer."""
+        batch = [waiting for waiting in self._waiting if not waiting.reply.done()][: self.concurrency]
+        last = self._waiting.index(batch[-1]) + 1 if batch else len(self._waiting)
+        del self._waiting[:last]
+        return batch
+
+    def _replies(self, questions: Sequence[Question]) -> Sequence[Reply]:
+        try:
+            replies = self._answer(questions)
+        except CallError:
+            raise
+        except Exception as error:
+            said = " ".join(str(error).split())[:200]
+            raise CallError(f"{self.model} failed: {said or type(error).__name__}") from error
+        if len(replies) != len(questions):
+            raise CallError(f"{self.model} gave {len(replies)} replies to {len(questions)} questions")
+        return replies
+
+
+def _fail(batch: Sequence[_Waiting], error: CallError) -> None:
+    for waiting in batch:
+        if not waiting.reply.done():
+            waiting.reply.set_exception(error)

@@ -1,0 +1,297 @@
+"""Versioned rubrics: what a judge is asked, and what it may reply."""
+
+import difflib
+import os
+import re
+from collections.abc import Hashable
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from judges.base import JSON, JudgeError, Message, Submission, canonical_hash
+from judges.fence import FENCES, neutralise
+from judges.fields import wrong_field
+from judges.parse import Reading, read_choice, read_reply
+from judges.values import Key
+from judges.wording import WORDINGS, Kind, Wording
+
+REASON_LENGTH = 600
+"""Characters a judge may spend on reasons where the endpoint enforces the schema.
+
+Bounded, because a weak model under a grammar may never close an unbounded string.
+"""
+MOST_SCORES = 1001
+"""The most scores a scale may offer: finer ones nobody can tell apart, and each is an option to be weighed."""
+CHOICES = {"A": 1.0, "B": 0.0, "TIE": 0.5}
+"""What a judge that compares may say, and what that is worth to the answer shown first."""
+
+_TEXTS: dict[Kind, tuple[str, ...]] = {"score": ("answer",), "pairwise": ("first", "second")}
+_SCALE = ("lowest", "highest", "levels")
+_PLACEHOLDERS = frozenset({"instruction", "expected", *_TEXTS["score"], *_TEXTS["pairwise"], *_SCALE})
+_PLACEHOLDER = re.compile(r"\{([a-z]{1,20})\}")
+_LIKE_PLACEHOLDER = re.compile(r"\{\s?([A-Za-z]{1,20})\s?\}")
+_TAG = re.compile(r"</?([a-zA-Z][\w-]*)>")
+
+
+class Rubric(BaseModel):
+    """What a judge is asked. A changed text is a new version: `name-vN` names one measurement.
+
+    The texts hold placeholders: `{instruction}`, `{expected}`, and `{answer}` or (of two) `{first}` and `{second}`
+    in `user`; `{lowest}`, `{highest}` and `{levels}` anywhere.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """Part of file names."""
+    version: int = Field(ge=1)
+    kind: Kind = "score"
+    """Whether one answer is scored, or two are compared."""
+    scale: tuple[int, int] = (0, 1)
+    """Lowest and highest score; all whole numbers between them are offered. A comparison has none to choose."""
+    levels: dict[int, str] = Field(default_factory=dict)
+    """What some of the scores mean; `{levels}` stands for the list, the highest first."""
+    system: str = ""
+    """The system message."""
+    user: str
+    """The user's message: what is judged, and by which standard."""
+    reply: str = ""
+    """How to reply, at the end of the user's message; in English when left out."""
+    reply_without_reasons: str = ""
+    """The same, where no reasons are wanted."""
+    reminder: str = ""
+    """What is sent after a reply that could not be read."""
+    empty: Literal["lowest", "ask"] = "lowest"
+    """What becomes of an empty answer: the lowest score without a call, or the judge is asked as about any other."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_fits_a_file(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,59}", name):
+            raise ValueError(f"wanted up to 60 small letters a-z, digits and hyphens, got {name[:80]!r}")
+        return name
+
+    @model_validator(mode="after")
+    def _scale_is_one(self) -> "Rubric":
+        if self.pairwise:
+            if self.model_fields_set & {"scale", "levels"}:
+                raise ValueError("a pairwise rubric has no scale and no levels: it offers A, B and TIE")
+            return self
+        if "scale" not in self.model_fields_set:
+            raise ValueError("scale is missing: wanted the lowest and the highest score, such as [1, 5]")
+        lowest, highest = self.scale
+        if not lowest < highest:
+            raise ValueError(f"scale: the lowest score must be below the highest, got {lowest} and {highest}")
+        if highest - lowest >= MOST_SCORES:
+            raise ValueError(f"scale: wanted at most {MOST_SCORES:,} scores, got {highest - lowest + 1:,}")
+        outside = [level for level in self.levels if not lowest <= level <= highest]
+        if outside:
+            raise ValueError(f"levels: {outside[0]} is not on the scale from {lowest} to {highest}")
+        return self
+
+    @model_validator(mode="after")
+    def _texts_are_complete(self) -> "Rubric":
+        for name in ("instruction", *_TEXTS[self.kind]):
+            if f"{{{name}}}" not in self.user:
+                raise ValueError(f"user must hold {{{name}}}")
+        marker = self.key.upper()
+        for field in ("reply", "reply_without_reasons", "reminder"):
+            text = getattr(self, field)
+            if field in self.model_fields_set and f"{marker}:" not in text and f'"{self.key}"' not in text:
+                raise ValueError(f'{field} must ask for a {self.key} marker: {marker}: N, or JSON with "{self.key}"')
+        if self.levels and "{levels}" not in self.system + self.user:
+            # Not in `reply`: it would be missing where no reasons are asked for.
+            raise ValueError("levels are given, but neither system nor user holds {levels}")
+        for field in ("system", "user", "reply", "reply_without_reasons", "reminder"):
+            self._check_placeholders(field)
+        return self
+
+    def _check_placeholders(self, field: str) -> None:
+        """Refuse what would be sent to the judge as it stands: a placeholder misspelt, or in the wrong place."""
+        known = set() if self.pairwise else set(_SCALE if self.levels else _SCALE[:2])
+        if field == "user":
+            known |= {"instruction", "expected", *_TEXTS[self.kind]}
+        for match in _LIKE_PLACEHOLDER.finditer(getattr(self, field)):
+            name = match[1].lower()
+            if match[0] in (f"{{{one}}}" for one in known):
+                continue
+            # Braces around other words, as in formulas, are text.
+            if name in _PLACEHOLDERS or difflib.get_close_matches(name, known, 1, 0.8):
+                listed = ", ".join(f"{{{one}}}" for one in sorted(known)) or "no placeholders"
+                where = "rubric without levels" if name == "levels" else f"{self.kind} rubric"
+                raise ValueError(f"{field} cannot hold {match[0]}: in a {where} it may hold {listed}")
+
+    @property
+    def id(self) -> str:
+        """Name and version, safe in a file name."""
+        return f"{self.name}-v{self.version}"
+
+    @property
+    def pairwise(self) -> bool:
+        """Whether two answers are compared."""
+        return self.kind == "pairwise"
+
+    @property
+    def needs_expected(self) -> bool:
+        """Whether the judge is shown the expected answer."""
+        return "{expected}" in self.user
+
+    @property
+    def key(self) -> Key:
+        """The key of the verdict in JSON; in capitals and with a colon its marker in text."""
+        return "verdict" if self.pairwise else "score"
+
+    @property
+    def offered(self) -> dict[str, float]:
+        """What may be replied, as it is written, and what it is worth."""
+        if self.pairwise:
+            return dict(CHOICES)
+        return {str(score): float(score) for score in range(self.scale[0], self.scale[1] + 1)}
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of all that is asked: two rubrics of one id that differ here are different measurements."""
+        texts: dict[str, Any] = self.model_dump(mode="json")
+        texts["how"] = [self._how(reasons) for reasons in (True, False)]
+        return canonical_hash(texts)
+
+    def messages(self, submission: Submission, *, reasons: bool = True) -> tuple[Message, ...]:
+        """The messages that ask for a judgment of `submission`.
+
+        Raises:
+            ValueError: The submission is of the other kind: its second answer is missing, or would be dropped.
+        """
+        if self.pairwise != (submission.rival is not None):
+            raise ValueError(f"a {self.kind} rubric takes {'two answers' if self.pairwise else 'one answer'}")
+        asked = f"{self.user.rstrip()}\n\n{self._how(reasons)[0]}"
+        user = {"role": "user", "content": self._fill(asked, submission)}
+        if not self.system:
+            return (user,)
+        return ({"role": "system", "content": self._fill(self.system)}, user)
+
+    def reminder_message(self, *, reasons: bool = True) -> Message:
+        """What is said after a reply that could not be read."""
+        return {"role": "user", "content": self._fill(self._how(reasons)[1])}
+
+    def schema_for_reply(self, *, reasons: bool = True) -> dict[str, JSON]:
+        """JSON schema of a reply: reasons first, so that the verdict follows from them."""
+        properties: dict[str, JSON] = {"reason": {"type": "string", "maxLength": REASON_LENGTH}} if reasons else {}
+        if self.pairwise:
+            properties[self.key] = {"type": "string", "enum": list(CHOICES)}
+        else:
+            properties[self.key] = {"type": "integer", "minimum": self.scale[0], "maximum": self.scale[1]}
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+
+    def read(self, text: str) -> Reading:
+        """Read the verdict out of a reply; never raises."""
+        return read_choice(text, CHOICES) if self.pairwise else read_reply(text, self.scale)
+
+    def _how(self, reasons: bool) -> tuple[str, str]:
+        """How to reply, and the reminder of it."""
+        default: Wording = WORDINGS[self.kind]
+        if reasons:
+            return self.reply or default.reply, self.reminder or default.reminder
+        return (
+            self.reply_without_reasons or default.reply_without_reasons,
+            self.reminder or default.reminder_without_reasons,
+        )
+
+    def _fill(self, text: str, submission: Submission | None = None) -> str:
+        values = {} if self.pairwise else {"lowest": str(self.scale[0]), "highest": str(self.scale[1])}
+        if self.levels:
+            values["levels"] = "\n".join(
+                f"{level}: {self.levels[level].strip()}" for level in sorted(self.levels)[::-1]
+            )
+        if submission is not None:
+            texts = {"instruction": submission.instruction, "expected": submission.expected}
+            texts |= zip(_TEXTS[self.kind], (submission.answer, submission.rival or ""), strict=False)
+            values |= {name: neutralise(text, self._fences) for name, text in texts.items()}
+        # One pass, so that a placeholder inside an answer stays what it is: text.
+        return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text).strip()
+
+    @cached_property
+    def _fences(self) -> frozenset[str]:
+        """The tags that texts stand between; a rubric of one's own may use others than the shipped ones."""
+        return frozenset(FENCES).union(_TAG.findall(self.user))
+
+
+def read_rubric(text: str, source: str) -> Rubric:
+    """Read a rubric from YAML.
+
+    Args:
+        text: The YAML document.
+        source: Where it came from, for error messages.
+
+    Raises:
+        JudgeError: It is no YAML, or not a rubric; names the first wrong field.
+    """
+    if not text.strip():
+        raise JudgeError(f"{source} is empty: wanted a rubric with the fields {', '.join(Rubric.model_fields)}")
+    try:
+        return Rubric.model_validate(yaml.load(text, _Loader))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise JudgeError(f"{source}: not YAML{place}: {_line(getattr(error, 'problem', None) or error)}") from None
+    except ValidationError as error:
+        raise JudgeError(f"{source}: {_line(wrong_field(error, Rubric))}") from None
+    except (ValueError, RecursionError) as error:
+        # Dates that are none, numbers of thousands of digits, lists without end.
+        raise JudgeError(f"{source}: not YAML that can be read: {_line(error)}") from None
+
+
+def load_rubric(name_or_path: str) -> Rubric:
+    """A rubric that the package ships, or one in a file.
+
+    Args:
+        name_or_path: A shipped name, which goes first; else a file: what ends in .yaml or .yml, or exists.
+
+    Raises:
+        JudgeError: There is none of that name (lists those there are), or the file is no rubric.
+    """
+    folder = resources.files("judges") / "rubrics"
+    known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    if name_or_path in known:
+        return read_rubric((folder / f"{name_or_path}.yaml").read_text(encoding="utf-8"), f"{name_or_path}.yaml")
+    if name_or_path.lower().endswith((".yaml", ".yml")) or os.path.exists(name_or_path):
+        return read_rubric(_text_of(name_or_path), name_or_path)
+    near = difflib.get_close_matches(name_or_path, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise JudgeError(f"unknown rubric {name_or_path!r}: known are {', '.join(known)}, or a YAML file{hint}")
+
+
+def _line(problem: object) -> str:
+    return " ".join(str(problem).split())
+
+
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise JudgeError(f"no file {path}: wanted a rubric in YAML") from None
+    except IsADirectoryError:
+        raise JudgeError(f"{path} is a folder: wanted a rubric in a YAML file") from None
+    except UnicodeDecodeError:
+        raise JudgeError(f"{path} is not text in UTF-8: wanted a rubric in YAML") from None
+    except (OSError, ValueError) as error:
+        raise JudgeError(f"{path!r} cannot be read as a rubric: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently drop the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = [key for place, key in enumerate(keys) if key in keys[:place]]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} stands there twice", node.start_mark)
+        return super().construct_mapping(node, deep)

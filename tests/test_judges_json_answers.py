@@ -1,0 +1,157 @@
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema.validators import Draft4Validator, Draft7Validator, Draft202012Validator
+
+from judges.json_answers import Schema, read_json
+from judges.patterns import found_in
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "pattern": "^[A-Z]"}, "age": {"$ref": "#/$defs/age"}},
+    "required": ["name"],
+    "$defs": {"age": {"type": "integer", "minimum": 0}},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": 1}', {"a": 1}),
+        ("\ufeff [1] \n", [1]),
+        ("7", 7),
+        ('```json\n{"a": 1}\n```', {"a": 1}),
+        ("Here it is:\n\n~~~\n[1]\n~~~\nAnything else?", [1]),
+        ('```json\r\n{"a": 1}\r\n```\r\n', {"a": 1}),
+        ('````\n"```"\n````', "```"),
+        ('```\n"a\u2028b"\n```', "a\u2028b"),
+        ('"```"', "```"),
+        ("1" * 5000, float("inf")),
+    ],
+)
+def test_an_answer_or_its_only_code_block_is_json(text: str, value: Any) -> None:
+    assert read_json(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "the answer is empty"),
+        ("Paris", "Expecting value at line 1, column 1"),
+        ('{"a": 1', "at line 1"),
+        ('{"a": NaN}', "NaN is no value of it"),
+        ("[-Infinity]", "-Infinity is no value"),
+        ("{'a': 1}", "enclosed in double quotes"),
+        ('Sure! {"a": 1}', "Expecting value"),
+        ("```\n1\n```\n```\n2\n```", "several code blocks"),
+        ("```json\n{1}\n```", "Expecting property name"),
+        ("```json\n{}", "Expecting value"),
+        ("[" * 100_000, "nested too deep"),
+        ("```\n" + "[" * 100_000 + "\n```", "nested too deep|Expecting value"),
+        ("\ud800", "Expecting value"),
+    ],
+)
+def test_what_is_no_json_says_why(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        read_json(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "misfit"),
+    [
+        ({"name": "Ada", "age": 36}, None),
+        ({"name": "Ada"}, None),
+        ({"name": "Ada", "age": "36"}, "$.age: '36' is not of type 'integer'"),
+        ({"age": 1}, "$: 'name' is a required property"),
+        ({"name": "ada"}, "$.name: 'ada' does not match '^[A-Z]'"),
+        ([], "$: [] is not of type 'object'"),
+    ],
+)
+def test_a_value_fits_a_schema_or_it_is_said_where_it_does_not(value: Any, misfit: str | None) -> None:
+    assert Schema(PERSON).misfit(value) == misfit
+
+
+def test_the_draft_is_the_one_that_the_schema_names() -> None:
+    pair = {"items": [{"type": "string"}]}  # two meanings: 2020-12 has it as prefixItems, and refuses this
+    assert Schema(pair | {"$schema": "http://json-schema.org/draft-07/schema#"}).misfit([1]) is not None
+    with pytest.raises(ValueError, match="not a JSON Schema"):
+        Schema(pair)
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        ([1], "wanted an object, found list"),
+        ({"type": "nope"}, r"not a JSON Schema: .* at \$\.type"),
+        ({"$schema": "http://example.com/mine"}, "is known: .schema is 'http://example.com/mine'"),
+        ({"$schema": 7}, r"\$schema is 7"),
+        ({"pattern": "("}, "not a JSON Schema"),
+        ({"properties": {"a": {"$ref": "#/$defs/gone"}}}, "refers to '#/.defs/gone', which is not in it"),
+        ({"$ref": "https://example.com/schema.json"}, "nothing is fetched"),
+        ({"$ref": "other.json"}, "refers to 'other.json'"),
+        ({"$ref": "#"}, "goes in circles"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused_at_the_start(raw: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as caught:
+        Schema(raw)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_only_looks_like_a_reference_or_a_pattern_is_taken() -> None:
+    schema = Schema({"properties": {"pattern": {"type": "string"}}, "enum": [{"$ref": "nowhere"}, {"pattern": "("}]})
+    assert schema.misfit({"pattern": "("}) is None
+
+
+def test_a_tree_may_refer_to_itself() -> None:
+    schema = Schema({"type": "object", "properties": {"next": {"$ref": "#"}}})
+    assert schema.misfit({"next": {"next": {}}}) is None
+    assert schema.misfit({"next": {"next": 1}}) == "$.next.next: 1 is not of type 'object'"
+
+
+def test_an_answer_with_thousands_of_misfits_is_told_shortly() -> None:
+    misfit = Schema({"items": {"type": "string"}}).misfit([*range(20_000)])
+    assert misfit is not None
+    assert len(misfit) < 200
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.sampled_from([0, 1, 1.0, 1.5, "", "ab", "b"]),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "ab", "b"]), inner),
+    ),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "uniqueItems": st.booleans(),
+            "properties": st.just({"a": {"type": "integer"}}),
+            "patternProperties": st.just({"^a": {"pattern": "b$"}, "b": {"uniqueItems": True}}),
+            "additionalProperties": st.sampled_from([True, False, {"type": "string"}]),
+        },
+    ),
+    st.sampled_from([Draft202012Validator, Draft7Validator, Draft4Validator]),
+)
+def test_what_fits_is_what_fits_for_the_reference_implementation(value: Any, raw: dict[str, Any], draft: Any) -> None:
+    assert (Schema(raw | {"$schema": draft.META_SCHEMA["$schema"]}).misfit(value) is None) == draft(raw).is_valid(value)
+
+
+def test_thousands_of_different_items_are_compared_in_time() -> None:
+    # Each with each, as the reference implementation has it, they would take minutes.
+    items: list[Any] = [{"a": n} for n in range(20_000)]
+    schema = Schema({"uniqueItems": True})
+    assert schema.misfit(items) is None
+    assert schema.misfit([*items, {"a": 7.0}]) == "$: {'a': 7.0} is there twice"
+
+
+def test_a_name_on_which_a_pattern_would_never_end_is_no_misfit() -> None:
+    for rest in ({}, {"additionalProperties": False}):
+        with pytest.raises(TimeoutError):
+            Schema({"patternProperties": {"(a|aa)+$": True}, **rest}).misfit({"a" * 60 + "b": 1})
+
+
+def test_a_pattern_that_would_never_end_is_stopped() -> None:
+    with pytest.raises(TimeoutError):
+        found_in("a" * 60 + "b", "(a|aa)+$", seconds=0.05)
