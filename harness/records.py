@@ -90,6 +90,7 @@ class Judged(Record):
         rubric: Name and version of what it was asked.
         form: How the reply was asked for: "schema", "object" or "text"; "" where no model was asked.
         repeat: Which of several judgments of the same, from 0.
+        settings: How it was asked (temperature, seed, limit of tokens, ...), where a model was.
         score: What it said, or None with the reason in `unscored`.
         written: The score as it stood in the reply, where `score` is weighted by the probabilities of its tokens.
         mass: Probability of all that was offered together, where `score` is weighted.
@@ -110,6 +111,7 @@ class Judged(Record):
     rubric: str
     form: str = ""
     repeat: int = 0
+    settings: dict[str, JSON] = {}
     score: float | None
     written: float | None = None
     mass: float | None = None

@@ -78,6 +78,12 @@ def with_judging_flags(command: Command) -> Command:
     return _with_flags(command, "judging", JudgingSettings, JUDGING)
 
 
+def with_asking_flags(command: Command) -> Command:
+    """The same without those that say what is compared with what, and how often."""
+    asking = {name: flag for name, flag in JUDGING.items() if name not in ("against", "repeats")}
+    return _with_flags(command, "judging", JudgingSettings, asking)
+
+
 def with_field_flags(command: Command) -> Command:
     """Give a command, which takes `fields: AnswerFields`, flags that name the fields of a file of answers."""
     return _with_flags(command, "fields", AnswerFields, FIELDS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands import options
-from harness.commands.flag_sets import with_judging_flags
+from harness.commands.flag_sets import with_asking_flags
 from harness.commands.showing import DONE
 from harness.errors import HarnessError
 from harness.judging.named import FORMS_OF_JUDGES
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NOT_USABLE = 1
 
 
-@with_judging_flags
+@with_asking_flags
 def validate(
     judging: JudgingSettings,
     judge: Annotated[

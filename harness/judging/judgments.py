@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from harness.errors import HarnessError
 from harness.pool import run_pool
-from harness.records import CheckpointRecord, Evaluation, Judged
+from harness.records import JSON, CheckpointRecord, Evaluation, Judged
 from harness.respond import Progress
 from harness.store import RecordFile, Run, Writer
 
@@ -31,6 +31,7 @@ class Wanted(Generic[J]):
         key: Under which it is kept.
         repeat: Which of several of the same.
         keep: What is recorded of it.
+        settings: How it is asked.
         attempt: How often it was tried before.
     """
 
@@ -39,6 +40,7 @@ class Wanted(Generic[J]):
     key: str
     repeat: int
     keep: "Callable[[Wanted[J], Judgment], J]"
+    settings: Mapping[str, JSON] = field(default_factory=dict)
     attempt: int = 0
 
 
@@ -154,6 +156,12 @@ class _Keeper(Generic[J]):
         self._writer.append()
 
 
+def settings_in(request: Mapping[str, JSON]) -> dict[str, JSON]:
+    """What a judge's request says of its settings; the schema follows from form and rubric."""
+    settings = request.get("settings")
+    return {name: value for name, value in settings.items() if name != "schema"} if settings else {}
+
+
 def told(one: Wanted[J], judgment: "Judgment", judge: "Judge") -> dict[str, object]:
     """What any record of a judgment holds."""
     return {
@@ -165,6 +173,7 @@ def told(one: Wanted[J], judgment: "Judgment", judge: "Judge") -> dict[str, obje
         "rubric": judge.rubric,
         "form": judge.form,
         "repeat": one.repeat,
+        "settings": one.settings,
         "score": judgment.score,
         "written": judgment.written,
         "mass": judgment.mass,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from finetune.instructions import DataSet, Entry
-from harness.judging.judgments import Batch, Wanted, still_open, told
+from harness.judging.judgments import Batch, Wanted, settings_in, still_open, told
 from harness.records import CheckpointRecord, Evaluation, Preference, Response
 from harness.scores import EXPECTED, judge_folder
 from harness.store import Run, record_key
@@ -157,16 +157,17 @@ def _both_orders(
         first, second = (own, other) if order == "AB" else (other, own)
         submission = Submission(instruction=pair.entry.question, expected=pair.entry.output, answer=first, rival=second)
         for repeat in range(repeats):
+            request = judge.request(submission, repeat=repeat)
             key = record_key(
                 judge=judge.fingerprint,
                 rubric=judge.rubric,
-                request=judge.request(submission, repeat=repeat),
+                request=request,
                 item=pair.entry.item_id,
                 sample=pair.sample,
                 order=order,
                 repeat=repeat,
             )
-            yield Wanted(submission, pair.entry.item_id, key, repeat, keeping(order))
+            yield Wanted(submission, pair.entry.item_id, key, repeat, keeping(order), settings_in(request))
 
 
 def _turned(score: float | None) -> float | None:

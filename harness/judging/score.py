@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from finetune.instructions import DataSet, Entry
-from harness.judging.judgments import Batch, Wanted, settle, still_open, told
+from harness.judging.judgments import Batch, Wanted, settings_in, settle, still_open, told
 from harness.records import JSON, CheckpointRecord, Evaluation, Response, Verdict
 from harness.respond import Progress
 from harness.scores import judge_folder
@@ -120,15 +120,16 @@ def _wanted(
                 check=_check_of(entry),
             )
             for repeat in range(repeats):
+                request = judge.request(submission, repeat=repeat)
                 key = record_key(
                     judge=judge.fingerprint,
                     rubric=judge.rubric,
-                    request=judge.request(submission, repeat=repeat),
+                    request=request,
                     item=entry.item_id,
                     sample=response.sample,
                     repeat=repeat,
                 )
-                yield Wanted(submission, entry.item_id, key, repeat, keeping(response))
+                yield Wanted(submission, entry.item_id, key, repeat, keeping(response), settings_in(request))
 
 
 def _check_of(entry: Entry) -> Mapping[str, JSON]:
