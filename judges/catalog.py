@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from judges.address import hide_credentials, ollama_address, openai_address
+from judges.address import Address, hide_credentials, ollama_address, openai_address
 from judges.base import Judge, JudgeError
 from judges.calls import Patience
 from judges.checks import check_judge
@@ -96,25 +97,19 @@ def _check(rest: str, _: JudgeOptions) -> Judge:
 
 def _openai(rest: str, options: JudgeOptions) -> Judge:
     model, url = split_model(rest, FORMS["openai"])
-    client = OpenAIClient(
-        model,
-        openai_address(url),
-        concurrency=options.concurrency,
-        patience=options.patience,
-        rate=options.per_minute,
-    )
-    return LLMJudge(client, load_rubric(options.rubric), options.settings, options.meter)
+    return _asked_through(OpenAIClient, model, openai_address(url), options)
 
 
 def _ollama(rest: str, options: JudgeOptions) -> Judge:
     model, url = split_model(rest, FORMS["ollama"])
-    client = OllamaClient(
-        model,
-        ollama_address(url),
-        concurrency=options.concurrency,
-        patience=options.patience,
-        rate=options.per_minute,
-    )
+    return _asked_through(OllamaClient, model, ollama_address(url), options)
+
+
+def _asked_through(
+    kind: type[OpenAIClient] | type[OllamaClient], model: str, address: Address, options: JudgeOptions
+) -> Judge:
+    bounds: dict[str, Any] = {"patience": options.patience, "rate": options.per_minute}
+    client = kind(model, address, concurrency=options.concurrency, **bounds)
     return LLMJudge(client, load_rubric(options.rubric), options.settings, options.meter)
 
 

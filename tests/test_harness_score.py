@@ -8,8 +8,8 @@ import pytest
 
 from finetune.instructions import DataSet, Entry
 from harness.errors import HarnessError
-from harness.judging.judgments import settle
-from harness.judging.score import judge_responses, verdicts_wanted
+from harness.judging.judgments import Order, settle
+from harness.judging.score import verdicts_wanted
 from harness.records import Evaluation, Response, Verdict
 from harness.scores import judge_family
 from harness.store import Run
@@ -59,8 +59,9 @@ def answer(run: Run, data: DataSet, *, missing: int = 0, samples: int = 1) -> Ev
 def judge_all(
     run: Run, data: DataSet, answered: Evaluation, judge: Judge, *, fresh: bool = False, retry_unscored: bool = False
 ) -> Evaluation:
-    made = judge_responses(run, WHO, data, answered, judge, fresh=fresh, retry_unscored=retry_unscored)
-    return asyncio.run(made)
+    batch = verdicts_wanted(Order(run, judge, fresh=fresh, retry_unscored=retry_unscored), WHO, data, answered)
+    asyncio.run(settle(run, batch, judge))
+    return batch.evaluation
 
 
 def verdicts(run: Run, evaluation: Evaluation) -> dict[str, Verdict]:
@@ -182,7 +183,9 @@ def test_items_without_an_answer_have_nothing_to_judge_and_samples_are_judged_ea
 def test_repeats_are_judged_each_and_their_mean_is_the_score(run: Run) -> None:
     data, scores = data_of(2), iter([10.0, 30.0, 50.0, 90.0])
     answered, judge = answer(run, data), FakeJudge(lambda _: Judgment(score=next(scores)))
-    evaluation = asyncio.run(judge_responses(run, WHO, data, answered, judge, repeats=2))
+    batch = verdicts_wanted(Order(run, judge, repeats=2), WHO, data, answered)
+    asyncio.run(settle(run, batch, judge))
+    evaluation = batch.evaluation
     assert judge.repeats == [0, 1, 0, 1]
     found = verdicts(run, evaluation)
     assert Counter((v.item_id, v.repeat) for v in found.values()) == Counter(
@@ -195,7 +198,7 @@ def test_repeats_are_judged_each_and_their_mean_is_the_score(run: Run) -> None:
 def test_a_cap_keeps_what_is_done_and_the_next_run_goes_on_there(run: Run) -> None:
     data = data_of(5)
     answered, capped, rest = answer(run, data), FakeJudge(most=3), FakeJudge()
-    batch = verdicts_wanted(run, WHO, data, answered, capped)
+    batch = verdicts_wanted(Order(run, capped), WHO, data, answered)
     left = asyncio.run(settle(run, batch, capped)).todo
     assert [one.item_id for one in left] == ["i3", "i4"]
     assert len(verdicts(run, batch.evaluation)) == 3

@@ -140,7 +140,6 @@ def test_mistakes_are_said_before_anything_is_asked(tmp_path: Path, data: Path) 
         (("--judge", "reference", "--labels", empty), "holds no labels"),
         (("--judge", "reference", "--data", nothing), "found 0 among 1; give others with --data FILE"),
         (("--judge", "reference", "--pass-at", "50"), "give them with --labels FILE"),
-        (("--judge", "reference", "--repeats", "2"), "--against and --repeats"),
         (("--judge", "reference", "--rubric", "corectness"), "did you mean correctness"),
     ):
         with pytest.raises((HarnessError, JudgeError), match=said):

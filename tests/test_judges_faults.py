@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from finetune.instructions import DataSet, Entry
-from harness.judging.score import judge_responses
+from harness.judging.judgments import Order, settle
+from harness.judging.score import verdicts_wanted
 from harness.records import Evaluation, Response, Verdict
 from harness.store import Run
 from judges.address import openai_address
@@ -115,7 +116,9 @@ def judge_over(server: FaultServer, run: Run, data: DataSet) -> Evaluation:
         judge = LLMJudge(client, load_rubric("correctness"), JudgeSettings(form=Form.SCHEMA))
         try:
             await judge.check()
-            return await judge_responses(run, WHO, data, answered(run, data), judge)
+            batch = verdicts_wanted(Order(run, judge), WHO, data, answered(run, data))
+            await settle(run, batch, judge)
+            return batch.evaluation
         finally:
             await judge.close()
 

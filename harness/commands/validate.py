@@ -67,10 +67,6 @@ def validate(
     from harness.validation.labels import read_labels
     from harness.validation.validate import Settings, probe_entries
 
-    if judging.against is not None or judging.repeats != 1:
-        raise HarnessError(
-            "--against and --repeats: validate asks about planted answers, each of them once; leave it out"
-        )
     if pass_at is not None and labels is None:
         raise HarnessError("--pass-at is for reading people's scores as pass or fail; give them with --labels FILE")
     screen, kept = Screen(json=json, quiet=quiet), Run(run_folder)

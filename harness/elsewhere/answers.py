@@ -39,11 +39,6 @@ class Answers:
         """How many of the items to judge have no answer."""
         return sum(entry.item_id not in self.texts for entry in self.data.evaluated)
 
-    @property
-    def without_expected(self) -> int:
-        """How many of the items to judge have no expected answer, which some judges need."""
-        return sum(not entry.output.strip() for entry in self.data.evaluated)
-
 
 def read_answers(
     path: Path, *, data: DataSet | None = None, limit: int | None = None, fields: AnswerFields | None = None

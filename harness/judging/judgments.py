@@ -63,6 +63,68 @@ class Batch(Generic[J]):
     todo: Sequence[Wanted[J]]
 
 
+@dataclass(frozen=True)
+class Order:
+    """A judge, and how often and again it is to judge.
+
+    Attributes:
+        run: Where answers are, and judgments go.
+        judge: After its `check`.
+        name: What to call it in place of its own name.
+        repeats: Judgments of the same.
+        fresh: Judge again what is recorded.
+        retry_unscored: Judge again what has no score.
+    """
+
+    run: Run
+    judge: "Judge"
+    name: str | None = None
+    repeats: int = 1
+    fresh: bool = False
+    retry_unscored: bool = False
+
+    @property
+    def shown(self) -> str:
+        """Judge and rubric, as tables and folders are called."""
+        return f"{self.name or self.judge.name}+{self.judge.rubric}"
+
+    def batch(
+        self,
+        checkpoint: CheckpointRecord,
+        answered: Evaluation,
+        file: RecordFile[J],
+        wanted: Sequence[Wanted[J]],
+        *,
+        against: str | None = None,
+    ) -> Batch[J]:
+        """What is wanted of the answers of one evaluation, and which of it is still to be made.
+
+        Args:
+            checkpoint: Whose answers, as the run knows it.
+            answered: The evaluation that collected them.
+            file: Where the judgments are kept.
+            wanted: All of them.
+            against: Of preferences: with whose answers these are compared.
+        """
+        keys: dict[str, list[str]] = {item: [] for item in answered.records}
+        for one in wanted:
+            keys[one.item_id].append(one.key)
+        evaluation = Evaluation(
+            stage="judge",
+            checkpoint=checkpoint.slug,
+            dataset=answered.dataset,
+            role=answered.role,
+            settings=answered.settings | {"judge_fingerprint": self.judge.fingerprint},
+            judge=self.shown,
+            against=against,
+            records=keys,
+            leaked=answered.leaked,
+            notes=answered.notes,
+        )
+        todo = still_open(wanted, file.read(), fresh=self.fresh, retry_unscored=self.retry_unscored)
+        return Batch(checkpoint, evaluation, file, wanted, todo)
+
+
 def still_open(
     wanted: Sequence[Wanted[J]], recorded: Mapping[str, J], *, fresh: bool, retry_unscored: bool
 ) -> list[Wanted[J]]:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from finetune.instructions import DataSet, Entry
-from harness.judging.judgments import Batch, Wanted, settings_in, still_open, told
+from harness.judging.judgments import Batch, Order, Wanted, settings_in, told
 from harness.records import CheckpointRecord, Evaluation, Preference, Response
 from harness.scores import EXPECTED, judge_folder
-from harness.store import Run, record_key
+from harness.store import record_key
 
 if TYPE_CHECKING:
-    from judges.base import Judge, Judgment
+    from judges.base import Judgment
 
 ORDERS: tuple[Literal["AB", "BA"], ...] = ("AB", "BA")
 
@@ -37,67 +37,28 @@ EXPECTED_ANSWERS = Rival(EXPECTED, EXPECTED, "the expected answers", None)
 
 
 def preferences_wanted(
-    run: Run,
-    checkpoint: CheckpointRecord,
-    data: DataSet,
-    answered: Evaluation,
-    rival: Rival,
-    judge: "Judge",
-    *,
-    repeats: int = 1,
-    fresh: bool = False,
-    retry_unscored: bool = False,
-    name: str | None = None,
+    order: Order, checkpoint: CheckpointRecord, data: DataSet, answered: Evaluation, rival: Rival
 ) -> Batch[Preference]:
     """The preferences between a checkpoint's answers and a rival's, and which of them are still to be made.
 
     Args:
-        run: Where responses are and preferences go.
+        order: Who judges: one that compares.
         checkpoint: Whose answers, as the run knows it.
         data: The entries.
         answered: The evaluation that collected the checkpoint's answers.
-        rival: The other side; the n-th sample is compared with its n-th, or its only one.
-        judge: A pairwise one, after its `check`.
-        repeats: Preferences in each order.
-        fresh: Judge again what is recorded.
-        retry_unscored: Judge again what has no score.
-        name: What to call the judge in place of its own name.
+        rival: The other side; the n-th sample is compared with its n-th, or its first where it has fewer.
     """
-    shown = f"{name or judge.name}+{judge.rubric}"
-    file = run.records(
-        Preference, "verdicts", data.label, judge_folder(shown), f"{checkpoint.slug}~{judge_folder(rival.slug)}"
-    )
-    wanted = [*_wanted(run, checkpoint, data, answered, rival, judge, repeats)]
-    keys: dict[str, list[str]] = {item: [] for item in answered.records}
-    for one in wanted:
-        keys[one.item_id].append(one.key)
-    evaluation = Evaluation(
-        stage="judge",
-        checkpoint=checkpoint.slug,
-        dataset=data.label,
-        role=answered.role,
-        settings=answered.settings | {"judge_fingerprint": judge.fingerprint},
-        judge=shown,
-        against=rival.slug,
-        records=keys,
-        leaked=answered.leaked,
-        notes=answered.notes,
-    )
-    todo = still_open(wanted, file.read(), fresh=fresh, retry_unscored=retry_unscored)
-    return Batch(checkpoint, evaluation, file, wanted, todo)
+    pair = f"{checkpoint.slug}~{judge_folder(rival.slug)}"
+    file = order.run.records(Preference, "verdicts", data.label, judge_folder(order.shown), pair)
+    wanted = [*_wanted(order, checkpoint, data, answered, rival)]
+    return order.batch(checkpoint, answered, file, wanted, against=rival.slug)
 
 
 def _wanted(
-    run: Run,
-    checkpoint: CheckpointRecord,
-    data: DataSet,
-    answered: Evaluation,
-    rival: Rival,
-    judge: "Judge",
-    repeats: int,
+    order: Order, checkpoint: CheckpointRecord, data: DataSet, answered: Evaluation, rival: Rival
 ) -> Iterator[Wanted[Preference]]:
-    own = run.records(Response, "responses", data.label, answered.checkpoint).read()
-    others = run.records(Response, "responses", data.label, rival.slug).read() if rival.answered else {}
+    own = order.run.records(Response, "responses", data.label, answered.checkpoint).read()
+    others = order.run.records(Response, "responses", data.label, rival.slug).read() if rival.answered else {}
     for entry in data.evaluated:
         mine = _texts(answered.records.get(entry.item_id, []), own)
         theirs = _of_rival(entry, rival, others)
@@ -106,7 +67,7 @@ def _wanted(
                 continue
             other_key, other_text = theirs[sample] if sample < len(theirs) else theirs[0]
             pair = _Pair(entry, sample, (key, other_key), (text, other_text))
-            yield from _both_orders(pair, judge, checkpoint, rival, repeats)
+            yield from _both_orders(order, pair, checkpoint, rival)
 
 
 def _texts(keys: Sequence[str], responses: Mapping[str, Response]) -> list[tuple[str, str]]:
@@ -130,33 +91,32 @@ class _Pair:
     texts: tuple[str, str]
 
 
-def _both_orders(
-    pair: _Pair, judge: "Judge", checkpoint: CheckpointRecord, rival: Rival, repeats: int
-) -> Iterator[Wanted[Preference]]:
+def _both_orders(order: Order, pair: _Pair, checkpoint: CheckpointRecord, rival: Rival) -> Iterator[Wanted[Preference]]:
     from judges.base import Submission
 
     own, other = pair.texts
+    judge = order.judge
 
-    def keeping(order: Literal["AB", "BA"]) -> "Callable[[Wanted[Preference], Judgment], Preference]":
+    def keeping(way: Literal["AB", "BA"]) -> "Callable[[Wanted[Preference], Judgment], Preference]":
         def keep(one: Wanted[Preference], judgment: "Judgment") -> Preference:
             found = told(one, judgment, judge)
-            if order == "BA":
+            if way == "BA":
                 found |= {"score": _turned(judgment.score), "written": _turned(judgment.written)}
             return Preference(
                 **found,
                 checkpoint=checkpoint.fingerprint,
                 other=rival.fingerprint,
-                order=order,
+                order=way,
                 responses=pair.keys,
                 lengths=(len(own), len(other)),
             )
 
         return keep
 
-    for order in ORDERS:
-        first, second = (own, other) if order == "AB" else (other, own)
+    for way in ORDERS:
+        first, second = (own, other) if way == "AB" else (other, own)
         submission = Submission(instruction=pair.entry.question, expected=pair.entry.output, answer=first, rival=second)
-        for repeat in range(repeats):
+        for repeat in range(order.repeats):
             request = judge.request(submission, repeat=repeat)
             key = record_key(
                 judge=judge.fingerprint,
@@ -164,10 +124,10 @@ def _both_orders(
                 request=request,
                 item=pair.entry.item_id,
                 sample=pair.sample,
-                order=order,
+                order=way,
                 repeat=repeat,
             )
-            yield Wanted(submission, pair.entry.item_id, key, repeat, keeping(order), settings_in(request))
+            yield Wanted(submission, pair.entry.item_id, key, repeat, keeping(way), settings_in(request))
 
 
 def _turned(score: float | None) -> float | None:

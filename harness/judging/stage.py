@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from finetune.instructions import DataSet
 from harness.errors import HarnessError
 from harness.judging.estimate import Estimate, Messages, after_line, before_lines, counter_for, estimate, pilot_size
-from harness.judging.judgments import Batch, Wanted, settle
+from harness.judging.judgments import Batch, Order, Wanted, settle
 from harness.judging.named import keep_form
 from harness.judging.prefer import preferences_wanted
 from harness.judging.rivals import Rivals
@@ -98,7 +98,7 @@ class _Job:
         how: dict[str, Any],
     ) -> None:
         self.run, self.judge, self.screen, self.settings, self.meter = run, judge, screen, settings, meter
-        self.how = {"repeats": settings.repeats, **how}
+        self.how = how
         self.reference, self.name = reference, how.get("name") or judge.name
 
     async def do(self, answered: "Sequence[Answered]") -> list[Evaluation]:
@@ -122,13 +122,14 @@ class _Job:
         """What is wanted of each checkpoint on each data set."""
         for data in {one.data.label: one.data for one in answered}.values():
             refuse_unfit(data, self.judge)
+        order = Order(self.run, self.judge, repeats=self.settings.repeats, **self.how)
         if not self.judge.pairwise:
             for one in answered:
-                yield verdicts_wanted(self.run, one.checkpoint, one.data, one.evaluation, self.judge, **self.how)
+                yield verdicts_wanted(order, one.checkpoint, one.data, one.evaluation)
             return
         rivals = Rivals(self.run, answered, self.settings.against)
         for one, rival in rivals.pairs():
-            yield preferences_wanted(self.run, one.checkpoint, one.data, one.evaluation, rival, self.judge, **self.how)
+            yield preferences_wanted(order, one.checkpoint, one.data, one.evaluation, rival)
 
     async def _settled(self, batches: Sequence[Batch[Any]]) -> AsyncIterator[Batch[Any]]:
         """Each batch when it is done, with what is left of it; the first judgments tell how long it will take."""
