@@ -78,6 +78,8 @@ class EndpointConnection:
         return Written(text, ended, reasoning, reply.output_tokens), met_stop
 
     async def _ask(self, prompt: "str | Messages", wanted: "Wanted", stop: tuple[str, ...]) -> "Reply":
+        from judges.clients import Asking
+
         settings: dict[str, Any] = {
             "max_tokens": wanted.max_tokens,
             "temperature": wanted.temperature,
@@ -88,7 +90,7 @@ class EndpointConnection:
         if isinstance(prompt, str):
             assert self._text is not None, "an endpoint without this API is asked by messages"
             return await self._text.write(prompt, **settings)
-        return await self._client.complete(prompt, **settings)
+        return await self._client.complete(prompt, Asking(**settings))
 
 
 def _failure(error: "CallError") -> Exception:

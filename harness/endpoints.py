@@ -42,19 +42,19 @@ def ask_endpoint(
 async def _ask_all(
     target: Target, todo: "Sequence[Asked]", settings: "AnswerSettings", keep: Callable[..., None]
 ) -> bool:
-    from judges.clients import CallConnectionError, CallError
+    from judges.clients import Asking, CallConnectionError, CallError
 
     client = client_for(target.reference, settings.concurrency)
 
     async def ask(one: "Asked") -> "Reply | CallError":
         try:
-            return await client.complete(
-                chat_messages(one.entry),
+            asking = Asking(
                 max_tokens=settings.max_new_tokens,
                 temperature=settings.temperature,
                 top_p=settings.top_p if settings.temperature else None,
                 seed=settings.seed + one.sample,
             )
+            return await client.complete(chat_messages(one.entry), asking)
         except CallError as error:
             return error
 

@@ -51,6 +51,28 @@ class Reply:
     """The tokens of `text`, where log-probabilities were asked for and given."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """How a reply is asked for."""
+
+    max_tokens: int
+    """The most tokens of the reply."""
+    temperature: float = 0.0
+    """0 for the likeliest reply."""
+    top_p: float | None = None
+    """Nucleus sampling; the endpoint's default when None."""
+    seed: int | None = None
+    """For endpoints that honour one."""
+    schema: Mapping[str, JSON] | None = None
+    """JSON schema of the reply, for endpoints that honour one."""
+    as_json: bool = False
+    """Ask for any JSON object, for endpoints that know no schema."""
+    top_logprobs: int = 0
+    """Ask for the log-probabilities of so many tokens in each place; OpenAI gives at most 20."""
+    stop: Sequence[str] = ()
+    """The reply ends before the first of these; OpenAI's own API takes at most four."""
+
+
 class CallError(Exception):
     """A call that gave no reply. The text never holds a key."""
 
@@ -141,31 +163,12 @@ class Client(Protocol):
     async def check(self) -> list[str]:
         """Find out whether the model is there; returns warnings, raises JudgeError."""
 
-    async def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float | None = None,
-        seed: int | None = None,
-        schema: Mapping[str, JSON] | None = None,
-        as_json: bool = False,
-        top_logprobs: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Reply:
+    async def complete(self, messages: Sequence[Message], asking: Asking) -> Reply:
         """Ask for the next message.
 
         Args:
             messages: The conversation so far.
-            max_tokens: The most tokens of the reply.
-            temperature: 0 for the likeliest reply.
-            top_p: Nucleus sampling; the endpoint's default when None.
-            seed: For endpoints that honour one.
-            schema: JSON schema of the reply, for endpoints that honour one.
-            as_json: Ask for any JSON object, for endpoints that know no schema.
-            top_logprobs: Ask for the log-probabilities of so many tokens in each place; OpenAI gives at most 20.
-            stop: The reply ends before the first of these; OpenAI's own API takes at most four.
+            asking: How.
 
         Raises:
             CallError: There is no reply, after bounded retries.

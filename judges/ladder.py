@@ -6,10 +6,10 @@ from dataclasses import replace
 from enum import StrEnum
 
 from judges.base import JSON, JudgeError
-from judges.clients import CallError, CallStatusError, Client, PromptTooLongError, Reply
+from judges.clients import Asking, CallError, CallStatusError, Client, PromptTooLongError, Reply
 from judges.parse import without_thinking
 from judges.spending import CapReached, Meter
-from judges.talk import Asking, metered
+from judges.talk import metered
 
 ROOM = 512
 """Tokens that a probe's reply may have at least: a model that thinks needs some before it replies."""

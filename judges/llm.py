@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 
 from judges.base import JSON, Judgment, Submission, Unscored, canonical_hash
-from judges.clients import CallError, Client, Reply
+from judges.clients import Asking, CallError, Client, Reply
 from judges.ladder import Form, find_form
 from judges.parse import Reading
 from judges.rubric import Rubric
 from judges.spending import Meter
-from judges.talk import Asking, Talk
+from judges.talk import Talk
 from judges.weighting import weigh
 
 __all__ = ["Form", "JudgeSettings", "LLMJudge"]

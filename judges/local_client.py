@@ -6,19 +6,15 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from judges.base import JSON, Message
-from judges.clients import CallError, Reply
+from judges.clients import Asking, CallError, Reply
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Question:
     """One call to a model; see `judges.clients.Client.complete`."""
 
     messages: Sequence[Message]
-    max_tokens: int
-    temperature: float
-    top_p: float | None = None
-    seed: int | None = None
-    stop: Sequence[str] = ()
+    asking: Asking
 
 
 @dataclass(frozen=True)
@@ -68,28 +64,13 @@ class LocalClient:
         """Nothing to find out: a model in this process is there."""
         return []
 
-    async def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float | None = None,
-        seed: int | None = None,
-        schema: Mapping[str, JSON] | None = None,
-        as_json: bool = False,
-        top_logprobs: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Reply:
+    async def complete(self, messages: Sequence[Message], asking: Asking) -> Reply:
         """Ask for the next message; a schema, JSON and log-probabilities are wishes that it does not grant.
 
         Raises:
             CallError: The model failed with the batch that this call was in.
         """
-        question = Question(
-            messages=messages, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=stop
-        )
-        waiting = _Waiting(question, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(Question(messages, asking), asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._answer_all())

@@ -4,12 +4,13 @@ import json
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from judges.address import Address
 from judges.base import JSON, JudgeError, Message
 from judges.calls import Patience
-from judges.clients import CallBodyError, CallError, CallStatusError, Reply, as_count, as_text, error_text
+from judges.clients import Asking, CallBodyError, CallError, CallStatusError, Reply, as_count, as_text, error_text
 from judges.endpoint import Endpoint, given, sendable, size_of
 from judges.first_look import unusable
 from judges.logprobs import read_tokens
@@ -67,31 +68,19 @@ class OllamaClient:
         """Address, model and the digest of its weights and template."""
         return {"api": "ollama", "address": self.address.url, "model": self.model, "version": self._digest}
 
-    async def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float | None = None,
-        seed: int | None = None,
-        schema: Mapping[str, JSON] | None = None,
-        as_json: bool = False,
-        top_logprobs: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Reply:
+    async def complete(self, messages: Sequence[Message], asking: Asking) -> Reply:
         """Ask for the next message; see `judges.clients.Client.complete`.
 
         Log-probabilities come from Ollama 0.12.11 on; older servers leave the wish out without a word.
         """
         size = size_of(messages)
         options = given(
-            num_predict=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            stop=[*stop] or None,
-            num_ctx=self._context_for(size, len(messages), max_tokens),
+            num_predict=asking.max_tokens,
+            temperature=asking.temperature,
+            top_p=asking.top_p,
+            seed=asking.seed,
+            stop=[*asking.stop] or None,
+            num_ctx=self._context_for(size, len(messages), asking.max_tokens),
         )
         body: dict[str, Any] = {
             "model": self.model,
@@ -102,11 +91,12 @@ class OllamaClient:
             "shift": False,
             "keep_alive": _KEEP_LOADED,
         }
-        if as_json and schema is None:
+        if asking.as_json and asking.schema is None:
             body["format"] = "json"
-        if top_logprobs:
-            body |= {"logprobs": True, "top_logprobs": min(top_logprobs, _MOST_LOGPROBS)}
-        return await self.endpoint.reply(lambda: self._chat(body, schema), size=size, max_tokens=max_tokens)
+        if asking.top_logprobs:
+            body |= {"logprobs": True, "top_logprobs": min(asking.top_logprobs, _MOST_LOGPROBS)}
+        chat = partial(self._chat, body, asking.schema)
+        return await self.endpoint.reply(chat, size=size, max_tokens=asking.max_tokens)
 
     def _context_for(self, size: int, messages: int, max_tokens: int) -> int:
         """Tokens of context for so many bytes in so many messages, and the reply.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from judges.address import Address
 from judges.base import JSON, JudgeError, Message
 from judges.calls import Patience
-from judges.clients import CallBodyError, CallError, CallStatusError, Reply, error_text
+from judges.clients import Asking, CallBodyError, CallError, CallStatusError, Reply, error_text
 from judges.completion import listed_models, read_completion
 from judges.endpoint import Endpoint, given, sendable, size_of
 from judges.first_look import unusable
@@ -59,32 +59,20 @@ class OpenAIClient:
         """Address, model and what the list of models reveals about it."""
         return {"api": "openai", "address": self.address.url, "model": self.model, "version": self._version}
 
-    async def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float | None = None,
-        seed: int | None = None,
-        schema: Mapping[str, JSON] | None = None,
-        as_json: bool = False,
-        top_logprobs: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Reply:
+    async def complete(self, messages: Sequence[Message], asking: Asking) -> Reply:
         """Ask for the next message; see `judges.clients.Client.complete`.
 
         A setting that the endpoint refuses is left out from then on and named in the reply's notes.
         """
         wanted = given(
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            schema=schema,
-            as_json=True if as_json and schema is None else None,
-            top_logprobs=top_logprobs or None,
-            stop=[*stop] or None,
+            max_tokens=asking.max_tokens,
+            temperature=asking.temperature,
+            top_p=asking.top_p,
+            seed=asking.seed,
+            schema=asking.schema,
+            as_json=True if asking.as_json and asking.schema is None else None,
+            top_logprobs=asking.top_logprobs or None,
+            stop=[*asking.stop] or None,
         )
         body = {"model": self.model, "messages": sendable(messages)}
         return await self.write(_CHAT, body, wanted, self._settings, read_completion, size=size_of(messages))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 
 from judges.base import JSON, JudgeError, Judgment, Message, Submission, Unscored, canonical_hash
 from judges.clients import (
+    Asking,
     CallBodyError,
     CallConnectionError,
     CallError,
@@ -96,19 +97,7 @@ class ScriptedClient:
         """Nothing can be amiss."""
         return []
 
-    async def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float | None = None,
-        seed: int | None = None,
-        schema: Mapping[str, JSON] | None = None,
-        as_json: bool = False,
-        top_logprobs: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Reply:
+    async def complete(self, messages: Sequence[Message], asking: Asking) -> Reply:
         """The scripted reply; the last one again where the conversation is longer than the script."""
         match self._fails:
             case Unscored.REFUSED:

@@ -1,10 +1,10 @@
 """One conversation with a judge's model, and what it has cost so far."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from judges.base import JSON, Judgment, Message, Unscored
+from judges.base import Judgment, Message, Unscored
 from judges.clients import (
+    Asking,
     CallConnectionError,
     CallError,
     CallTimeoutError,
@@ -14,18 +14,6 @@ from judges.clients import (
 )
 from judges.parse import without_thinking
 from judges.spending import Meter
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asking:
-    """How a reply is asked for; see `judges.clients.Client.complete`."""
-
-    max_tokens: int
-    temperature: float = 0.0
-    seed: int = 0
-    schema: Mapping[str, JSON] | None = None
-    as_json: bool = False
-    top_logprobs: int = 0
 
 
 async def metered(client: Client, meter: Meter, messages: Sequence[Message], asking: Asking) -> Reply:
@@ -38,15 +26,7 @@ async def metered(client: Client, meter: Meter, messages: Sequence[Message], ask
     worst = meter.begin(sum(_bytes(message["content"]) for message in messages), asking.max_tokens)
     reply = None
     try:
-        reply = await client.complete(
-            messages,
-            max_tokens=asking.max_tokens,
-            temperature=asking.temperature,
-            seed=asking.seed,
-            schema=asking.schema,
-            as_json=asking.as_json,
-            top_logprobs=asking.top_logprobs,
-        )
+        reply = await client.complete(messages, asking)
     finally:  # a cancelled call must not hold its reservation
         meter.end(worst, reply)
     return reply

@@ -13,7 +13,7 @@ from judges.address import ollama_address, openai_address
 from judges.base import JudgeError
 from judges.broken import connection_failure
 from judges.calls import Patience
-from judges.clients import BodyTooLargeError, CallConnectionError, CallError, NoSuchHostError
+from judges.clients import Asking, BodyTooLargeError, CallConnectionError, CallError, NoSuchHostError
 from judges.first_look import unusable
 from judges.ollama_client import OllamaClient
 from judges.openai_client import OpenAIClient
@@ -54,7 +54,7 @@ def complete(api: str, url: str) -> None:
     async def run() -> None:
         client = client_of(api, url)
         try:
-            await client.complete(MESSAGES, max_tokens=5, temperature=0.0)
+            await client.complete(MESSAGES, Asking(max_tokens=5, temperature=0.0))
         finally:
             await client.close()
 
@@ -225,7 +225,7 @@ def test_half_a_character_stops_nobody(api: str) -> None:
         client = client_of(api, url)
         try:
             messages = [{"role": "user", "content": "half \ud83d a face"}]
-            return (await client.complete(messages, max_tokens=5, temperature=0.0)).text
+            return (await client.complete(messages, Asking(max_tokens=5, temperature=0.0))).text
         finally:
             await client.close()
 

@@ -22,7 +22,7 @@ PROSE = Reply(text="The capital of France is Paris.")
 
 def obeys(asked: Asked) -> str:
     """The one object that the schema allows."""
-    schema = asked.schema
+    schema = asked.how.schema
     assert schema is not None
     properties = schema["properties"]
     assert isinstance(properties, dict)
@@ -31,11 +31,11 @@ def obeys(asked: Asked) -> str:
 
 
 def keeps_schema(asked: Asked) -> Said:
-    return Reply(text=obeys(asked)) if asked.schema else PROSE
+    return Reply(text=obeys(asked)) if asked.how.schema else PROSE
 
 
 def keeps_object(asked: Asked) -> Said:
-    return Reply(text='{"answer": "Paris"}') if asked.as_json else PROSE
+    return Reply(text='{"answer": "Paris"}') if asked.how.as_json else PROSE
 
 
 def found(client: FakeClient, max_tokens: int = ROOM) -> tuple[Form, str]:
@@ -44,7 +44,7 @@ def found(client: FakeClient, max_tokens: int = ROOM) -> tuple[Form, str]:
 
 def without_schema(instead: Said) -> FakeClient:
     """One that says `instead` when it is given a schema, and keeps to JSON otherwise."""
-    return FakeClient(lambda asked: instead if asked.schema else keeps_object(asked))
+    return FakeClient(lambda asked: instead if asked.how.schema else keeps_object(asked))
 
 
 @pytest.mark.parametrize("around", ["{}", " \n{}\n", "<think>A marble?</think>\n{}", "```json\n{}\n```", "```\n{}```"])
@@ -81,7 +81,7 @@ def test_a_schema_that_is_ignored_or_refused_leads_to_json_objects(instead: Said
     assert form is Form.OBJECT
     assert remark.startswith("fake-7b does not keep to a JSON schema (")
     assert "\n" not in remark
-    assert [asked.as_json for asked in client.asked] == [False, True]
+    assert [asked.how.as_json for asked in client.asked] == [False, True]
 
 
 def test_the_remark_says_what_came_instead() -> None:
@@ -106,7 +106,7 @@ def test_an_endpoint_that_keeps_to_nothing_is_asked_for_text() -> None:
 
 
 def test_refusals_of_everything_but_text_still_leave_text() -> None:
-    client = FakeClient(lambda asked: CallStatusError(400, "no") if asked.schema or asked.as_json else PROSE)
+    client = FakeClient(lambda asked: CallStatusError(400, "no") if asked.how.schema or asked.how.as_json else PROSE)
     assert found(client)[0] is Form.TEXT
     assert len(client.asked) == 3
 
@@ -149,7 +149,7 @@ def test_a_probe_has_the_room_of_a_judgment_and_room_to_think() -> None:
     found(client)
     found(client, max_tokens=16)
     found(client, max_tokens=9000)
-    assert [asked.max_tokens for asked in client.asked] == [ROOM, ROOM, 9000]
+    assert [asked.how.max_tokens for asked in client.asked] == [ROOM, ROOM, 9000]
 
 
 def test_the_probe_of_json_says_the_word_since_openai_wants_it() -> None:

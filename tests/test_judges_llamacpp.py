@@ -12,7 +12,7 @@ from judges.address import openai_address
 from judges.base import JudgeError, Judgment, Submission, Unscored
 from judges.calls import Patience
 from judges.catalog import JudgeOptions, judge_from_reference
-from judges.clients import Reply
+from judges.clients import Asking, Reply
 from judges.llm import TOP_LOGPROBS, Form, JudgeSettings
 from judges.openai_client import OpenAIClient
 from judges.rubric import load_rubric
@@ -121,11 +121,7 @@ def asked_directly(address: str, submission: Submission, rubric: str) -> Reply:
         try:
             return await client.complete(
                 asked.messages(submission, reasons=False),
-                max_tokens=64,
-                temperature=0.0,
-                seed=0,
-                schema=asked.schema_for_reply(reasons=False),
-                top_logprobs=TOP_LOGPROBS,
+                Asking(max_tokens=64, seed=0, schema=asked.schema_for_reply(reasons=False), top_logprobs=TOP_LOGPROBS),
             )
         finally:
             await client.close()

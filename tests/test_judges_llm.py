@@ -63,9 +63,9 @@ def test_a_readable_reply_is_a_score() -> None:
         seconds=0.5,
     )
     (asked,) = client.asked
-    assert (asked.temperature, asked.seed, asked.as_json, asked.top_logprobs) == (0.0, 0, False, 0)
+    assert (asked.how.temperature, asked.how.seed, asked.how.as_json, asked.how.top_logprobs) == (0.0, 0, False, 0)
     assert asked.messages == list(RUBRIC.messages(PARIS))
-    assert asked.schema == RUBRIC.schema_for_reply()
+    assert asked.how.schema == RUBRIC.schema_for_reply()
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_an_ignored_schema_is_noted_and_an_unwanted_one_not_sent() -> None:
     judgment, _ = judged(reply("Right.\nSCORE: 90", notes=("the endpoint refuses a JSON schema: sent without",)))
     assert judgment.notes == ("the endpoint refuses a JSON schema: sent without",)
     judgment, client = judged(reply("Right.\nSCORE: 90"), settings=JudgeSettings(form=Form.TEXT))
-    assert (judgment.notes, client.asked[0].schema, client.asked[0].as_json) == ((), None, False)
+    assert (judgment.notes, client.asked[0].how.schema, client.asked[0].how.as_json) == ((), None, False)
     judgment, client = judged(reply("Right.\nSCORE: 90"), settings=JudgeSettings(form=Form.OBJECT))
-    assert (judgment.notes, client.asked[0].schema, client.asked[0].as_json) == ((), None, True)
+    assert (judgment.notes, client.asked[0].how.schema, client.asked[0].how.as_json) == ((), None, True)
 
 
 OTHER_SETTINGS = [
@@ -218,7 +218,7 @@ def test_a_judge_shows_what_it_is_and_passes_on_the_rest() -> None:
 def test_two_answers_are_compared(said: str, score: float) -> None:
     judgment, client = judged(reply(said), submission=PAIR, rubric=PREFERENCE)
     assert (judgment.score, judgment.explanation, judgment.calls) == (score, "r", 1)
-    assert client.asked[0].schema == PREFERENCE.schema_for_reply()
+    assert client.asked[0].how.schema == PREFERENCE.schema_for_reply()
     prompt = client.asked[0].messages[-1]["content"]
     assert prompt.index("It is Paris.") < prompt.index("Lyon.")
     judge = LLMJudge(FakeClient([]), PREFERENCE)
@@ -287,13 +287,13 @@ def test_reasons_are_left_out_everywhere_where_they_are_not_wanted() -> None:
     judgment, client = judged(reply("fine"), reply('{"score": 7}'), settings=bare)
     assert (judgment.score, judgment.explanation) == (7.0, "")
     assert client.asked[0].messages == list(RUBRIC.messages(PARIS, reasons=False))
-    assert client.asked[0].schema == RUBRIC.schema_for_reply(reasons=False)
+    assert client.asked[0].how.schema == RUBRIC.schema_for_reply(reasons=False)
     assert client.asked[1].messages[-1] == RUBRIC.reminder_message(reasons=False)
 
 
 def test_repeats_differ_by_their_seed() -> None:
     settings = JudgeSettings(seed=7, temperature=0.7)
-    seeds = [judged(reply(GOOD), settings=settings, repeat=repeat)[1].asked[0].seed for repeat in range(3)]
+    seeds = [judged(reply(GOOD), settings=settings, repeat=repeat)[1].asked[0].how.seed for repeat in range(3)]
     assert seeds == [7, 8, 9]
 
 
@@ -333,7 +333,7 @@ def test_a_weighted_score_keeps_what_was_written_and_how_much_was_offered() -> N
     assert judgment.score == pytest.approx((4 * 0.6 + 5 * 0.2 + 3 * 0.1) / 0.9)
     assert (judgment.written, judgment.explanation) == (4.0, "r")
     assert judgment.mass == pytest.approx(0.9)
-    assert client.asked[0].top_logprobs == 20
+    assert client.asked[0].how.top_logprobs == 20
 
 
 def test_a_weighted_preference_counts_ties_half() -> None:
@@ -420,7 +420,7 @@ def test_the_form_is_found_by_the_check_and_is_a_part_of_what_is_asked() -> None
     told = LLMJudge(FakeClient([]), RUBRIC, JudgeSettings(form=Form.OBJECT))
     assert (judge.fingerprint, judge.request(PARIS)) == (told.fingerprint, told.request(PARIS))
     assert asyncio.run(judge.judge(PARIS)).score == 95.0
-    assert (client.asked[2].schema, client.asked[2].as_json) == (None, True)
+    assert (client.asked[2].how.schema, client.asked[2].how.as_json) == (None, True)
     assert asyncio.run(judge.check()) == ["a warning"]
     assert len(client.asked) == 3
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from judges.clients import CallError, Client, PromptTooLongError, Reply
+from judges.clients import Asking, CallError, Client, PromptTooLongError, Reply
 from judges.local_client import LocalClient, Question
 
 
@@ -21,7 +21,7 @@ def ask_all(
 ) -> list[Reply | BaseException]:
     async def run() -> list[Reply | BaseException]:
         client: Client = LocalClient("m", answer, identity={}, concurrency=concurrency)
-        calls = (client.complete(messages(f"{n}"), max_tokens=5, temperature=0.0) for n in range(count))
+        calls = (client.complete(messages(f"{n}"), Asking(max_tokens=5, temperature=0.0)) for n in range(count))
         try:
             return await asyncio.gather(*calls, return_exceptions=True)
         finally:
@@ -55,9 +55,9 @@ def test_what_comes_during_a_batch_makes_the_next_one() -> None:
 
     async def run() -> None:
         client = LocalClient("m", answer, identity={}, concurrency=8)
-        first = asyncio.ensure_future(client.complete(messages("first"), max_tokens=1, temperature=0))
+        first = asyncio.ensure_future(client.complete(messages("first"), Asking(max_tokens=1, temperature=0)))
         await asyncio.to_thread(began.wait, 10)
-        more = [asyncio.ensure_future(client.complete(messages(x), max_tokens=1, temperature=0)) for x in "abc"]
+        more = [asyncio.ensure_future(client.complete(messages(x), Asking(max_tokens=1, temperature=0))) for x in "abc"]
         await asyncio.sleep(0)
         more[1].cancel()
         await asyncio.sleep(0)
@@ -72,6 +72,8 @@ def test_what_comes_during_a_batch_makes_the_next_one() -> None:
 def test_the_question_holds_what_was_asked() -> None:
     seen: list[Question] = []
 
+    asking = Asking(max_tokens=7, temperature=0.5, top_p=0.9, seed=3, schema={"type": "object"}, stop=("\n",))
+
     def answer(questions: Sequence[Question]) -> list[Reply]:
         seen.extend(questions)
         return echo(questions)
@@ -80,13 +82,11 @@ def test_the_question_holds_what_was_asked() -> None:
         client = LocalClient("m", answer, identity={"fingerprint": "f"}, concurrency=2)
         assert client.identity() == {"api": "local", "model": "m", "fingerprint": "f"}
         assert await client.check() == []
-        return await client.complete(
-            messages("x"), max_tokens=7, temperature=0.5, top_p=0.9, seed=3, schema={"type": "object"}, stop=("\n",)
-        )
+        return await client.complete(messages("x"), asking)
 
     reply = asyncio.run(run())
     assert seen == [
-        Question(messages=messages("x"), max_tokens=7, temperature=0.5, top_p=0.9, seed=3, stop=("\n",)),
+        Question(messages("x"), asking),
     ]
     assert (reply.text, reply.tokens) == ("x", ())
     assert reply.seconds > 0

@@ -10,6 +10,7 @@ from judges.address import ollama_address
 from judges.base import JSON, JudgeError, Message
 from judges.calls import Patience
 from judges.clients import (
+    Asking,
     CallBodyError,
     CallConnectionError,
     CallError,
@@ -64,7 +65,7 @@ def ask(url: str, *conversations: list[Message], looks: bool = False, max_tokens
             if looks:
                 await client.check()
             return [
-                await client.complete(messages, max_tokens=max_tokens, temperature=0.0, **more)
+                await client.complete(messages, Asking(max_tokens=max_tokens, temperature=0.0, **more))
                 for messages in conversations or (MESSAGES,)
             ]
         finally:
@@ -265,8 +266,8 @@ def test_what_another_call_was_refused_is_not_said_of_this_one() -> None:
     async def run(url: str) -> list[tuple[str, ...]]:
         client = OllamaClient("llama3.2", ollama_address(url), patience=PATIENCE)
         try:
-            first = await client.complete(MESSAGES, max_tokens=9, temperature=0.0, schema=SCHEMA)
-            return [first.notes, (await client.complete(MESSAGES, max_tokens=9, temperature=0.0)).notes]
+            first = await client.complete(MESSAGES, Asking(max_tokens=9, temperature=0.0, schema=SCHEMA))
+            return [first.notes, (await client.complete(MESSAGES, Asking(max_tokens=9, temperature=0.0))).notes]
         finally:
             await client.close()
 

@@ -9,6 +9,7 @@ from judges.address import openai_address
 from judges.base import JudgeError
 from judges.calls import Patience
 from judges.clients import (
+    Asking,
     CallBodyError,
     CallConnectionError,
     CallError,
@@ -250,7 +251,9 @@ def test_notes_are_about_the_settings_of_the_call() -> None:
             client = OpenAIClient("m", openai_address(endpoint.url, {}), patience=PATIENCE)
             try:
                 forms: list[dict[str, Any]] = [{"schema": SCHEMA}, {"as_json": True}, {}]
-                return [await client.complete(MESSAGES, max_tokens=9, temperature=0.0, **form) for form in forms]
+                return [
+                    await client.complete(MESSAGES, Asking(max_tokens=9, temperature=0.0, **form)) for form in forms
+                ]
             finally:
                 await client.close()
 
@@ -276,7 +279,7 @@ def test_refusals_met_together_change_a_setting_once() -> None:
     async def run(url: str) -> list[Reply]:
         client = OpenAIClient("m", openai_address(url, {}), concurrency=4, patience=PATIENCE)
         try:
-            calls = [client.complete(MESSAGES, max_tokens=9, temperature=0.0, seed=1) for _ in range(4)]
+            calls = [client.complete(MESSAGES, Asking(max_tokens=9, temperature=0.0, seed=1)) for _ in range(4)]
             return await asyncio.gather(*calls)
         finally:
             await client.close()
@@ -297,7 +300,7 @@ def test_calls_in_flight_reach_the_bound_and_never_pass_it() -> None:
     async def run(url: str) -> None:
         client = OpenAIClient("m", openai_address(url, {}), concurrency=3, patience=PATIENCE)
         try:
-            await asyncio.gather(*(client.complete(MESSAGES, max_tokens=9, temperature=0.0) for _ in range(12)))
+            await asyncio.gather(*(client.complete(MESSAGES, Asking(max_tokens=9, temperature=0.0)) for _ in range(12)))
         finally:
             await client.close()
 

@@ -12,7 +12,7 @@ import pytest
 
 from judges.address import openai_address
 from judges.base import JudgeError
-from judges.clients import CallError, CallStatusError
+from judges.clients import Asking, CallError, CallStatusError
 from judges.echo import NoEchoError
 from judges.openai_client import OpenAIClient
 from judges.text_client import TextClient
@@ -46,7 +46,7 @@ def test_another_address_gets_its_own_key_and_nothing_of_the_account(
     async def run(url: str) -> None:
         client = OpenAIClient("m", openai_address(url), patience=PATIENCE)
         await client.check()
-        await client.complete(MESSAGES, max_tokens=9, temperature=0.0)
+        await client.complete(MESSAGES, Asking(max_tokens=9, temperature=0.0))
         await client.close()
 
     with FakeEndpoint(plays_openai(lambda _: completion("hi"))) as endpoint:
@@ -69,7 +69,7 @@ def test_openai_itself_gets_its_key_and_account(own_account: list[str], monkeypa
 
     async def run() -> None:
         client = OpenAIClient("m", openai_address(None), patience=PATIENCE, transport=httpx2.MockTransport(respond))
-        await client.complete(MESSAGES, max_tokens=9, temperature=0.0)
+        await client.complete(MESSAGES, Asking(max_tokens=9, temperature=0.0))
         await client.close()
 
     asyncio.run(run())
@@ -107,7 +107,7 @@ def all_that_is_said(url: str, key: str) -> str:
         said = [repr(client), str(client), repr(client.address), str(client.identity()), repr(client.endpoint)]
         calls: list[Coroutine[Any, Any, object]] = [
             client.check(),
-            client.complete(MESSAGES, max_tokens=9, temperature=0.0, seed=1),
+            client.complete(MESSAGES, Asking(max_tokens=9, temperature=0.0, seed=1)),
             text.write("x", max_tokens=9, temperature=0.0),
             text.echo("x"),
         ]

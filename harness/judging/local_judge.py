@@ -94,10 +94,10 @@ class _Answerer:
 
 def _settings(question: "Question") -> AnswerSettings:
     return AnswerSettings(
-        max_new_tokens=question.max_tokens,
-        temperature=question.temperature,
-        top_p=question.top_p or 1.0,
-        seed=question.seed or 0,
+        max_new_tokens=question.asking.max_tokens,
+        temperature=question.asking.temperature,
+        top_p=question.asking.top_p or 1.0,
+        seed=question.asking.seed or 0,
         batch_size=SIDE_BY_SIDE,
     )
 
