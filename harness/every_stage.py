@@ -13,7 +13,7 @@ from harness.judging.every_judge import Judging
 from harness.records import Evaluation
 from harness.respond import AnswerSettings
 from harness.screen import Screen
-from harness.stages import Asked, benchmark_all, collect, missing_answers
+from harness.stages import Answered, Asked, benchmark_all, collect, missing_answers
 from harness.store import Run
 
 
@@ -44,11 +44,13 @@ class Done:
         made: Evaluations, old and new.
         failed: What could not be done, by checkpoint (and benchmark), and why.
         unanswered: Items without an answer.
+        answered: What was answered and is not judged yet.
     """
 
     made: list[Evaluation] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     unanswered: int = 0
+    answered: list[Answered] = field(default_factory=list)
 
     @property
     def judges(self) -> list[str]:
@@ -76,6 +78,8 @@ def run_every_stage(run: Run, targets: Sequence[Target], wanted: Wanted, screen:
                 errors.append(error)
                 done.failed[what] = str(error)
                 screen.warn(f"{what} left out: {error}")
+    if done.answered:
+        done.made += wanted.judging.judge(run, done.answered, screen)
     if errors and not done.made:
         raise errors[0]
     return done
@@ -87,7 +91,10 @@ def _stages(run: Run, target: Target, wanted: Wanted, done: Done, screen: Screen
     def judged() -> None:
         answered = collect(run, [target], wanted.asked, wanted.answers, screen, fresh=wanted.fresh)
         done.unanswered += sum(len(missing_answers(run, one)) for one in answered)
-        done.made += wanted.judging.judge(run, answered, screen)
+        if wanted.judging.compares:
+            done.answered += answered  # who is compared with whom shows when all have answered
+        else:
+            done.made += wanted.judging.judge(run, answered, screen)
 
     def measured(suite: Suite, settings: BenchmarkSettings) -> None:
         done.made += benchmark_all(run, [target], [suite], settings, screen, fresh=wanted.fresh)

@@ -62,6 +62,16 @@ def test_one_command_does_it_all_and_the_same_again_does_nothing(here: Path) -> 
     assert json.loads(again.out)["tables"] == report["tables"]
 
 
+def test_checkpoints_are_compared_in_pairs_when_all_have_answered(here: Path) -> None:
+    (here / "judge.jsonl").write_text(json.dumps({"reply": "VERDICT: A"}) + "\n")
+    said = run("out", *ANSWERS, "--judge", "scripted:judge.jsonl", "--pairwise")
+    assert said.code == 0, said
+    (table,) = json.loads(said.out)["tables"]
+    assert table["kind"] == "preference"
+    estimates = {row["summary"]["checkpoint"]: row["summary"]["estimate"] for row in table["rows"]}
+    assert estimates == {"checkpoint-5": 50.0, "checkpoint-10": 50.0, "checkpoint-15": 50.0}
+
+
 def test_a_new_checkpoint_is_all_that_is_done(here: Path, make_checkpoint: MakeCheckpoint) -> None:
     run("out", *ANSWERS, "--run", "r")
     before = contents(here / "r")

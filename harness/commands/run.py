@@ -14,6 +14,7 @@ from harness.commands.showing import DONE, READING, show
 from harness.errors import HarnessError
 from harness.judging.settings import JudgingSettings
 from harness.respond import AnswerSettings
+from harness.scores import EXPECTED
 from harness.screen import Screen
 from harness.store import Run
 
@@ -150,7 +151,7 @@ def _report(kept: Run, done: "Done", baseline: str | None) -> "Report":
     datasets = {e.dataset for e in done.made}
     return compare(
         kept,
-        wanted=sorted({e.checkpoint for e in done.made}),
+        wanted=sorted({e.checkpoint for e in done.made} | {e.against for e in done.made if e.against} - {EXPECTED}),
         baseline=baseline,
         datasets=datasets,
         judges=done.judges,

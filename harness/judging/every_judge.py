@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from finetune.instructions import DataSet
@@ -55,6 +56,12 @@ class Judging:
         for reference in self.judges:
             self.meter_of(reference)
             named_judge(reference, concurrency=1, settings=self.settings)
+
+    @cached_property
+    def compares(self) -> bool:
+        """Whether one of them compares answers, for which those of several checkpoints have to be there."""
+        judges = (named_judge(reference, concurrency=1, settings=self.settings)[1] for reference in self.judges)
+        return any(judge.pairwise for judge in judges)
 
     def refuse_unfit(self, data: DataSet) -> None:
         """Find out whether the judges have anything to say of a data set, before it is answered.
