@@ -40,6 +40,8 @@ class ItemResult:
         higher_is_better: Of each of these metrics.
         truncated: Whether the prompt was cut to fit the model; None when the model does not tell.
         prompt_hash: Hash of the first request's prompt.
+        question: The document as the task asks it, without what stands before (examples, description); "" where it
+            asks in several ways.
         parts: Of each metric that is not the mean of the items' values: what lm-eval makes it of, as JSON, such as
             (gold, predicted) or (log-likelihood, words); see `benchmarks.corpus`.
     """
@@ -57,6 +59,7 @@ class ItemResult:
     higher_is_better: dict[str, bool]
     truncated: bool | None
     prompt_hash: str
+    question: str = ""
     parts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -107,8 +110,15 @@ def _item(
         higher_is_better=higher,
         truncated=None if was_truncated is None else any(map(was_truncated, contexts)),
         prompt_hash=digest(contexts[0]),
+        question=_question(task, doc),
         parts=_parts(task, samples),
     )
+
+
+def _question(task: Task, doc: Any) -> str:
+    """Tasks whose contexts differ from choice to choice give the place of the right one instead of a text."""
+    text = task.doc_to_text(doc)
+    return text if isinstance(text, str) else ""
 
 
 def _subject(task: Task, doc: Any) -> str:

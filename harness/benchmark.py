@@ -285,6 +285,7 @@ def _outcome(result: "ItemResult", fingerprint: str, settings: BenchmarkSettings
         checkpoint=fingerprint,
         task=result.task,
         subject=result.subject,
+        question=result.question,
         prediction=result.prediction,
         response=result.response,
         expected=expected if isinstance(expected, str) or expected is None else " | ".join(expected),

@@ -17,6 +17,7 @@ from harness.commands.flag_sets import with_answer_flags
 from harness.commands.judge import judge
 from harness.commands.mmlu import mmlu
 from harness.commands.run import run as run_folders
+from harness.commands.show import show as show_items
 from harness.commands.showing import DONE, json_of, say_hidden, show
 from harness.commands.validate import validate
 from harness.errors import HarnessError
@@ -117,6 +118,7 @@ app.command()(mmlu)
 app.command()(bench)
 app.command()(tasks)
 app.command("run")(run_folders)
+app.command("show")(show_items)
 app.command()(validate)
 
 

@@ -167,6 +167,7 @@ class Outcome(Record):
     Attributes:
         task: Name of the task.
         subject: What it is clustered by (for MMLU the subject).
+        question: As the task asks it; "" where it asks in several ways.
         prediction: What the checkpoint chose, or the answer read from what it wrote; None where none was.
         response: What it wrote, where it wrote something.
         expected: The right answer.
@@ -181,6 +182,7 @@ class Outcome(Record):
 
     task: str
     subject: str
+    question: str = ""
     prediction: str | None = None
     response: str | None = None
     expected: str | None = None

@@ -87,7 +87,8 @@ def judge_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, C
         )
         verdicts = file.read()
         values, unscored = _item_values(evaluation, verdicts)
-        scale = next((v.scale for v in verdicts.values()), scale)
+        # Of those that count: another rubric of the same name and version may have left others in the file.
+        scale = next((verdicts[k].scale for keys in evaluation.records.values() for k in keys if k in verdicts), scale)
         judged = _said(evaluation, verdicts)
         scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, unscored, judged=judged))
     return Family(f"judge {first.judge}", "judge", first.dataset, first.role, "score", scale, True, scores)

@@ -67,6 +67,14 @@ class Screen:
         """Print a result."""
         (self.err if self.json else self.out).print(Text(visible(what)) if isinstance(what, str) else what)
 
+    def page(self, what: RenderableType, *, paged: bool = True) -> None:
+        """Print a result that may be long: page by page where somebody can turn them, else all at once."""
+        if paged and not self.json and self.out.is_terminal and sys.stdin.isatty():
+            with self.out.pager(styles=True):
+                self.out.print(what)
+        else:
+            self.show(what)
+
     def say(self, line: str, *, once: bool = False) -> None:
         """Print a remark; with `once` only if it has not been made before."""
         if not self.quiet and not (once and line in self.said):

@@ -69,6 +69,7 @@ FILES: dict[str, str | bytes] = {
     "none.json": "[]",
     "two.json": '[{"instruction": "a", "output": "b"}, {"instruction": "c", "output": "d"}]',
     "deep.json": "[" * 100_000,
+    "digits.json": '[{"instruction": "Say it.", "output": ' + "9" * 5000 + "}]",
     "latin.json": b'[{"instruction": "caf\xe9"}]',
 }
 
@@ -86,6 +87,7 @@ FILES: dict[str, str | bytes] = {
         ("respond base --data blank.json", "blank.json: entry 0: wanted an instruction, found an empty one"),
         ("respond base --data none.json", "none.json holds no entries; wanted at least one"),
         ("judge base --data deep.json", "wanted entries, found brackets nested too deep at line 1"),
+        ("judge base --data digits.json", "wanted entries, found a number of too many digits at or after line 1"),
         ("judge base --data latin.json", "latin.json is not UTF-8"),
         ("finetune --base base --data two.json --out o", "of 2 entries the test set gets none; give more entries"),
         ("finetune --base base --data away.json --out o", "wanted a JSON or JSONL file at away.json, found none"),

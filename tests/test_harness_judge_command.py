@@ -180,6 +180,20 @@ def test_the_same_judge_twice_is_refused(judge: Judge, server: Server, url: str)
     assert "is given twice" in judge("--judge", f"openai:m@{url}/v1").mistake()
 
 
+def test_one_model_at_two_addresses_needs_names_of_its_own(judge: Judge, server: Server, url: str) -> None:
+    assert (
+        "would both be shown as m+correctness-v1; give one a name"
+        in judge("--judge", f"openai:m@{url}/other/v1").mistake()
+    )
+    assert judge("--limit", 2, "--judge", f"again=openai:m@{url}/v1").code == 0
+
+
+@pytest.mark.parametrize("flags", [["--max-cost", "1"], ["--judge", "openai:n@http://who:s3cret@localhost/v1"]])
+def test_no_password_in_an_address_is_in_a_mistake(judge: Judge, flags: list[str]) -> None:
+    said = judge("--judge", "openai:n@http://who:s3cret@localhost/v1", *flags)
+    assert "s3cret" not in said.mistake()
+
+
 def test_how_replies_are_asked_for_is_found_out_once_a_run(judge: Judge, server: Server, tmp_path: Path) -> None:
     assert judge("--limit", 2).code == 0
     before = (tmp_path / "run" / "run.json").read_text()

@@ -14,7 +14,7 @@ from harness.records import Evaluation, Response, Verdict
 from harness.scores import judge_family
 from harness.store import Run
 from judges.base import Judge, Judgment, Unscored
-from judges.catalog import judge_from_reference
+from judges.catalog import JudgeOptions, judge_from_reference
 from tests.fake_judges import FakeJudge, fails
 from tests.recorded import checkpoint
 
@@ -211,3 +211,29 @@ def test_what_an_entry_wants_checked_reaches_the_judge(run: Run) -> None:
     data, judge = DataSet("d", (entry,)), FakeJudge()
     judge_all(run, data, answer(run, data), judge)
     assert [dict(submission.check) for submission in judge.asked] == [{"contains": ["0"]}]
+
+
+def test_what_another_process_judged_in_the_meantime_is_not_paid_for_again(run: Run) -> None:
+    data = data_of(3)
+    answered = answer(run, data)
+    judge = FakeJudge()
+    stale = verdicts_wanted(Order(run, judge), WHO, data, answered)
+    judge_all(run, data, answered, judge)
+    left = asyncio.run(settle(run, stale, judge))
+    assert (len(judge.asked), left.todo) == (3, [])
+    again = verdicts_wanted(Order(run, judge, fresh=True), WHO, data, answered)
+    asyncio.run(settle(run, again, judge))
+    assert len(judge.asked) == 6
+
+
+def test_the_scale_is_that_of_the_verdicts_that_count(run: Run, tmp_path: Path) -> None:
+    data = data_of(3)
+    answered = answer(run, data)
+    script, rubric = tmp_path / "script.jsonl", tmp_path / "rubric.yaml"
+    script.write_text(json.dumps({"reply": '{"score": 4}'}))
+    text = 'name: own\nversion: 1\nscale: [1, %d]\nuser: "{instruction} {answer}"\n'
+    for highest in (5, 9):
+        rubric.write_text(text % highest)
+        judge = judge_from_reference(f"scripted:{script}", JudgeOptions(rubric=str(rubric)))
+        evaluation = judge_all(run, data, answered, judge)
+    assert judge_family(run, [evaluation], {WHO.slug: WHO}).scale == (1, 9)

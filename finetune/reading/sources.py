@@ -77,6 +77,10 @@ def _parse(text: str, path: Path, *, first_line: int) -> Any:
         raise FinetuneError(f"{path} is not JSON: {error.msg} at line {line}, column {error.colno}") from None
     except RecursionError:
         raise FinetuneError(f"{path}: wanted entries, found brackets nested too deep at line {first_line}") from None
+    except ValueError:  # Python's limit on the digits of a number, beside errors of syntax the only one
+        raise FinetuneError(
+            f"{path}: wanted entries, found a number of too many digits at or after line {first_line}"
+        ) from None
 
 
 def _read_csv(path: Path) -> Iterator[Any]:

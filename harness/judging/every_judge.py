@@ -52,10 +52,12 @@ class Judging:
             JudgeError: If there is no such judge or rubric, or an address cannot be used.
             HarnessError: If a cap on the cost has no price to go by, or two judges share a name.
         """
-        _refuse_same_names(self.judges)
+        _refuse_twice(self.judges)
+        shown: dict[str, str] = {}
         for reference in self.judges:
             self.meter_of(reference)
-            named_judge(reference, concurrency=1, settings=self.settings)
+            name, judge = named_judge(reference, concurrency=1, settings=self.settings)
+            _refuse_same_name(reference, f"{name or judge.name}+{judge.rubric}", shown)
 
     @cached_property
     def compares(self) -> bool:
@@ -140,9 +142,11 @@ class Judging:
 
         price, most_calls, most = self._price(reference), self.settings.max_calls, self.settings.max_cost
         if most is not None and price is None and _costs(reference):
+            from judges.address import hide_credentials
+
             raise HarnessError(
-                f"--max-cost: the price of {reference} is not known; give --price-prompt and --price-output for a "
-                f"million tokens, or --prices FILE"
+                f"--max-cost: the price of {hide_credentials(reference)} is not known; give --price-prompt and "
+                f"--price-output for a million tokens, or --prices FILE"
             )
         return Meter(
             max_calls=None if most_calls is None else max(0, most_calls - self.calls),
@@ -169,8 +173,22 @@ def _costs(reference: str) -> bool:
     return split_alias(reference)[1].partition(":")[0] in ("openai", "ollama")
 
 
-def _refuse_same_names(judges: Sequence[str]) -> None:
+def _refuse_twice(judges: Sequence[str]) -> None:
+    from judges.address import hide_credentials
+
     named = [split_alias(text)[0] or text for text in judges]
     for name in named:
         if named.count(name) > 1:
-            raise HarnessError(f"--judge {name} is given twice; give each judge once, or repeat it with --repeats")
+            raise HarnessError(
+                f"--judge {hide_credentials(name)} is given twice; give each judge once, or repeat it with --repeats"
+            )
+
+
+def _refuse_same_name(reference: str, shown: str, others: dict[str, str]) -> None:
+    """One model at two addresses would be one judge in the tables, of which the first is never shown."""
+    from judges.address import hide_credentials
+
+    if shown in others:
+        both = " and ".join(hide_credentials(text) for text in (others[shown], reference))
+        raise HarnessError(f"--judge {both} would both be shown as {shown}; give one a name of its own: NAME=REFERENCE")
+    others[shown] = reference

@@ -170,6 +170,9 @@ async def settle(
 
     with batch.file.writing() as writer:
         keep = _Keeper(writer)
+        done_since = _done_since(batch)
+        made |= done_since
+        todo = [one for one in todo if one.key not in done_since]
 
         def done(one: Wanted[J], judgment: "Judgment | None") -> None:
             if judgment is None:
@@ -190,6 +193,12 @@ async def settle(
     if not alive:
         raise HarnessError(f"the judge {judge.name} is gone; run the same command again to go on where it was")
     return replace(batch, todo=[one for one in batch.todo if one.key not in made])
+
+
+def _done_since(batch: Batch[J]) -> set[str]:
+    """Keys of what another process judged between the reading of the file and now, when nobody else can write."""
+    recorded = batch.file.read()
+    return {one.key for one in batch.todo if one.key in recorded and recorded[one.key].attempt >= one.attempt}
 
 
 async def _unless_capped(judge: "Judge", one: Wanted[J]) -> "Judgment | None":
