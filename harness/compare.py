@@ -66,6 +66,7 @@ def compare(
         same = (judged.name, judged.kind, "validation")
         validation = next((f for f in shown if (f.name, f.kind, f.role) == same), None)
         report.pick = _pick(judged, validation, names, base)
+        report.baseline = next(table.baseline for table in tables if table.name == judged.name)
         trained = [s for s in judged.scores if s.checkpoint.remembers and not s.anchor]  # of others nobody knows
         report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in trained}
         own = [s for s in judged.scores if not s.anchor and s.evaluation.notes]

@@ -31,7 +31,8 @@ async def run_pool(
     Returns:
         False if the endpoint was lost `GONE_AFTER` times in a row and the rest was left.
     """
-    waiting = iter(jobs)
+    todo = [*jobs]
+    waiting = iter(todo)
     in_a_row = 0
     stopped: Exception | None = None
 
@@ -50,7 +51,7 @@ async def run_pool(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(max(1, concurrency)):
+            for _ in range(max(1, min(concurrency, len(todo)))):
                 group.create_task(worker())
     except BaseExceptionGroup as several:  # the first stopped the others; it is the one to tell
         raise several.exceptions[0] from None

@@ -125,7 +125,7 @@ def _anchor(evaluation: Evaluation, items: Iterable[str], slugs: dict[str, Check
     against = evaluation.against or EXPECTED
     there = slugs.get(against)
     if there is None:
-        name = "expected answers" if against == EXPECTED else against
+        name = against
         there = CheckpointRecord(name=name, slug=against, reference=against, fingerprint=against, visible=False)
     return Scores(there, evaluation, dict.fromkeys(items, EVEN), anchor=True)
 

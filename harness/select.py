@@ -110,13 +110,16 @@ def _newest_data(
             (place.stage, groups[place][-1].role, *way) if judged else (place.stage, place.dataset.rpartition("-")[0])
         )
         if slot in newest:
-            left_out.append(_describe(newest[slot]))
+            left_out.append(_describe(newest[slot], groups[newest[slot]][-1]))
         newest[slot] = place
     return list(newest.values()), left_out
 
 
-def _describe(place: Place) -> str:
-    return f"{place.dataset} by {place.judge}" if place.judge else place.dataset
+def _describe(place: Place, newest: Evaluation) -> str:
+    """With the id by which one of its evaluations, and so all that go with it, can be chosen."""
+    by = f" by {place.judge}" if place.judge else ""
+    against = f" against {place.against}" if place.against else ""
+    return f"{place.dataset}{by}{against} (--eval {newest.id})"
 
 
 def _family(

@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.records import Comparison, Summary
 from harness.scores import EVEN, Family, Scores
-from harness.stats.intervals import Floats, constant_interval, t_interval, wilson_interval
+from harness.stats.intervals import Floats, Interval, constant_interval, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
 from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
 
@@ -67,7 +67,7 @@ def comparison_of(scores: Scores, baseline: Scores, family: Family, names: Mappi
     better, worse = (int((d > 0).sum()), int((d < 0).sum()))
     if not family.higher_is_better:
         better, worse = worse, better
-    mean = t_interval(d)
+    mean = _difference(d, family)
     return Comparison(
         checkpoint=names[scores.checkpoint.slug],
         baseline=names[baseline.checkpoint.slug],
@@ -84,6 +84,14 @@ def comparison_of(scores: Scores, baseline: Scores, family: Family, names: Mappi
         detectable=detectable_difference(d),
         verdict="",
     )
+
+
+def _difference(d: Floats, family: Family) -> Interval:
+    """The mean; where all differences are the same, t would know it exactly, and the rule of three does not."""
+    if family.scale and d[0] != 0 and (d == d[0]).all():
+        width = family.scale[1] - family.scale[0]
+        return constant_interval(float(d[0]), len(d), (-width, width))
+    return t_interval(d)
 
 
 def adjusted(

@@ -33,6 +33,8 @@ class Unscored(StrEnum):
     """A score weighted by probabilities was wanted, and the reply gives none for what is offered."""
     NOT_CHECKABLE = "no check"
     """The entry names nothing that the answer could be checked against."""
+    DENIED = "denied"
+    """The endpoint refuses the key, or the account has nothing left to spend."""
     CONNECTION = "connection"
     ERROR = "error"
     """The endpoint answered with an error, or with something that is no chat completion."""

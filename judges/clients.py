@@ -133,8 +133,11 @@ class CallStatusError(CallError):
         headers = headers or {}
         self.retry_after = seconds_to_wait(headers)
         # A spent quota answers 429 as well, but no wait of ours refills it.
-        spent = "insufficient_quota" in body or headers.get("x-should-retry") == "false"
-        self.retryable = (status in (408, 409, 425, 429) or status >= 500) and not spent
+        spent = "insufficient_quota" in body
+        hopeless = spent or headers.get("x-should-retry") == "false"
+        self.retryable = (status in (408, 409, 425, 429) or status >= 500) and not hopeless
+        self.denied = spent or status in (401, 402, 403)
+        """Whether it is the key or the account that is refused, and so any other call too."""
 
     @property
     def asked_too_often(self) -> bool:

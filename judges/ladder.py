@@ -17,6 +17,8 @@ ROOM = 512
 _UNSURE = frozenset({400, 404, 413, 415, 422, 500, 501})
 """Statuses that may mean what was asked for, and not that the endpoint cannot be used."""
 
+_FEW = 5  # log-probabilities, where it is asked whether there are any
+
 # Nobody writes this of their own accord, so a reply that fits was made to fit.
 _WORD = "teal-41"
 _SCHEMA: dict[str, JSON] = {
@@ -74,6 +76,23 @@ async def find_form(client: Client, meter: Meter | None = None, *, max_tokens: i
     except CallError as error:
         raise JudgeError(f"{client.model} cannot be used now ({error}): mend that, or try again later") from None
     return form, _REMARKS[form].format(model=client.model, why=probes.why)
+
+
+async def refuse_without_logprobs(client: Client, meter: Meter) -> None:
+    """Find out whether the endpoint gives log-probabilities, before all is paid for and nothing can be weighted.
+
+    Raises:
+        JudgeError: It does not, or cannot be asked now.
+    """
+    asking = Asking(max_tokens=ROOM, top_logprobs=_FEW)
+    try:
+        reply = await metered(client, meter, [{"role": "user", "content": _PROSE}], asking)
+    except (CallError, CapReached) as error:
+        raise JudgeError(f"{client.model} could not be asked for log-probabilities: {error}") from None
+    if reply.text and not reply.tokens:
+        raise JudgeError(
+            f"{client.model} gives no log-probabilities, so nothing can be weighted by them; go without --weighted"
+        )
 
 
 class _Probes:

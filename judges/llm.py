@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from judges.base import JSON, Judgment, Submission, Unscored, canonical_hash
 from judges.clients import Asking, CallError, Client, Reply
-from judges.ladder import Form, find_form
+from judges.ladder import Form, find_form, refuse_without_logprobs
 from judges.parse import Reading
 from judges.rubric import Rubric
 from judges.spending import Meter
@@ -129,6 +129,8 @@ class LLMJudge:
             form, remark = await find_form(self._client, self._meter, max_tokens=self._settings.max_tokens)
             self._settings = replace(self._settings, form=form)
             warnings = [*warnings, remark] if remark else warnings
+        if self._settings.weighted:
+            await refuse_without_logprobs(self._client, self._meter)
         return warnings
 
     async def judge(self, submission: Submission, *, repeat: int = 0) -> Judgment:

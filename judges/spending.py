@@ -1,12 +1,21 @@
 """What judging may cost: calls and money are counted, and at the cap no more is asked."""
 
+import asyncio
 from dataclasses import dataclass
 
 from judges.clients import Reply
 
 
 class CapReached(Exception):
-    """No more may be asked; what was done before stays."""
+    """No more may be asked; what was done before stays.
+
+    Attributes:
+        final: Whether no end of a call that is under way can change that.
+    """
+
+    def __init__(self, text: str, *, final: bool = True) -> None:
+        super().__init__(text)
+        self.final = final
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,8 @@ class Meter:
         self._max_calls, self._max_cost = max_calls, max_cost
         self._spent = 0.0
         self._reserved = 0.0
+        self._under_way = 0
+        self._ended = asyncio.Event()
 
     @property
     def cost(self) -> float | None:
@@ -70,14 +81,29 @@ class Meter:
             raise CapReached(f"the cap of {self._max_calls:,} calls is reached")
         worst = self.price.of(prompt_bytes, max_tokens) if self.price else 0.0
         if self._max_cost is not None and self._spent + self._reserved + worst > self._max_cost:
-            raise CapReached(f"the next call could cost more than what is left of {self._max_cost:g}")
+            text = f"the next call could cost more than what is left of {self._max_cost:g}"
+            raise CapReached(text, final=not self._under_way)
         self.calls += 1
+        self._under_way += 1
         self._reserved += worst
         return worst
+
+    async def wait_and_begin(self, prompt_bytes: int, max_tokens: int) -> float:
+        """`begin`, once calls under way that stand in the way have ended: most cost far less than they could have."""
+        while True:
+            try:
+                return self.begin(prompt_bytes, max_tokens)
+            except CapReached as cap:
+                if cap.final:
+                    raise
+            self._ended.clear()
+            await self._ended.wait()
 
     def end(self, worst: float, reply: Reply | None) -> None:
         """Settle a call: what its reply took; nothing where none came."""
         self._reserved -= worst
+        self._under_way -= 1
+        self._ended.set()
         if reply is None:
             return
         if reply.prompt_tokens is None or reply.output_tokens is None:

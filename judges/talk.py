@@ -7,6 +7,7 @@ from judges.clients import (
     Asking,
     CallConnectionError,
     CallError,
+    CallStatusError,
     CallTimeoutError,
     Client,
     PromptTooLongError,
@@ -23,7 +24,7 @@ async def metered(client: Client, meter: Meter, messages: Sequence[Message], ask
         CapReached: It must not be asked for.
         CallError: There is none.
     """
-    worst = meter.begin(sum(_bytes(message["content"]) for message in messages), asking.max_tokens)
+    worst = await meter.wait_and_begin(sum(_bytes(message["content"]) for message in messages), asking.max_tokens)
     reply = None
     try:
         reply = await client.complete(messages, asking)
@@ -129,6 +130,8 @@ def _reason(error: CallError) -> Unscored:
         return Unscored.CONNECTION
     if isinstance(error, PromptTooLongError):
         return Unscored.TRUNCATED
+    if isinstance(error, CallStatusError) and error.denied:
+        return Unscored.DENIED
     return Unscored.ERROR
 
 

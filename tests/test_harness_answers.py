@@ -399,3 +399,11 @@ def test_every_answer_is_kept_and_to_its_own_question(tmp_path_factory: pytest.T
         mine = [f"{q}{n}" for n, (q, g) in enumerate(rows) if g == answers.checkpoint.name]
         assert sorted(answers.texts.values()) == sorted(mine)
         assert all(text.startswith(asked[item]) for item, text in answers.texts.items())
+
+
+def test_a_generator_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "answers.json"
+    rows = [{"instruction": "Say it.", "output": "It.", "generator": "\x1b[31mred\u202e\nnext 日本"}]
+    path.write_text(json.dumps(rows))
+    (made,) = read_answers(path)
+    assert made.checkpoint.name == r"\x1b[31mred\u202e next 日本"

@@ -142,7 +142,7 @@ def test_data_that_cannot_be_read(place: Place, line: str, said: str) -> None:
         (
             "zzzz",
             "unknown command 'zzzz': known: bench, compare, data, demo, export, finetune, judge, mmlu, respond, run, "
-            "tasks",
+            "show, tasks and 1 more",
         ),
         ("respond base --dta data.json", "unknown flag '--dta': did you mean --data"),
         ("respond", "missing argument 'CKPT...'"),

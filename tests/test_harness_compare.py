@@ -213,7 +213,8 @@ def test_leakage_notes_and_what_was_left_out_reach_the_report(run: Run) -> None:
     report = compare(run)
     assert report.leaked == {"a": 1}
     assert report.notes == {"a": ["1 empty answers"]}
-    assert report.left_out == ["old-1 by ann+kind-v1"]
+    (left_out,) = report.left_out
+    assert left_out.startswith("old-1 by ann+kind-v1 (--eval ")
     assert report.pick is None, "there is nothing to pick among one"
 
 

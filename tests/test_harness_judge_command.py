@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.command_line import Said, in_process
+from tests.conftest import MakeCheckpoint
 from tests.fixtures.judges.endpoint import Answer, FakeEndpoint, Seen, completion, models
 
 
@@ -22,6 +23,8 @@ class Server:
     def __call__(self, seen: Seen) -> Answer:
         if seen.method == "GET":
             return models("m", "n")
+        if "response_format" not in seen.body and "plain prose" in json.dumps(seen.body["messages"]):
+            return completion("Paris.")  # tried out
         wanted = seen.body.get("response_format", {}).get("json_schema", {}).get("schema", {})
         if (probe := next(iter(wanted.get("properties", {})), "")) not in ("reason", "score", "verdict"):
             return completion(json.dumps({probe: wanted["properties"][probe]["enum"][0]}))
@@ -104,12 +107,70 @@ def test_a_cap_on_calls_keeps_what_is_done(judge: Judge, server: Server, tmp_pat
 
 def test_a_cap_on_the_cost_is_never_passed(judge: Judge, server: Server) -> None:
     # 11 and 7 tokens a call are what the server says: 0.0025 each at these prices, their worst case much more.
-    said = judge("--price-prompt", 100, "--price-output", 200, "--max-cost", 0.5, "--judge-max-tokens", 100)
+    said = judge("--price-prompt", 100, "--price-output", 200, "--max-cost", 0.13, "--judge-max-tokens", 100)
     assert said.code == 1
     assert 0 < len(server.asked) < 40
     spent = re.search(r"calls cost (\d+\.\d\d)", said.err)
     assert spent is not None
-    assert float(spent[1]) <= 0.5
+    assert float(spent[1]) <= 0.13
+
+
+def test_a_cap_on_the_cost_waits_for_calls_that_cost_less_than_they_could(judge: Judge, server: Server) -> None:
+    # Eight calls at once could cost 0.8 together, and cost 0.02.
+    said = judge("--price-prompt", 100, "--price-output", 200, "--max-cost", 0.5, "--judge-max-tokens", 100)
+    assert said.code == 0
+    assert len(server.asked) == 40
+
+
+def test_a_dry_run_needs_no_answers(tmp_path: Path, url: str, make_checkpoint: MakeCheckpoint, server: Server) -> None:
+    data = tmp_path / "data.json"
+    data.write_text(json.dumps([{"instruction": f"Say {n}.", "output": f"{n}"} for n in range(5)]))
+    words = ("judge", make_checkpoint("base"), "--data", data, "--judge", f"openai:m@{url}/v1", "--run", tmp_path / "r")
+    said = in_process(*words, "--dry-run", "--json", "--price-prompt", 1, "--price-output", 1)
+    assert said.code == 0
+    assert "without the answers" in said.warnings()[0]
+    (told,) = json.loads(said.out)
+    assert (told["judge"], told["calls"], len(told["prompts"])) == ("m", 5, 3)
+    assert told["most_cost"] > 0
+    assert server.asked == []
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("flags", [("--pairwise",), ("--against", "expected")])
+def test_pairs_are_refused_by_what_cannot_compare(judge: Judge, flags: tuple[str, ...], answers: Path) -> None:
+    assert "take one that compares" in judge(*flags, "--rubric", "helpfulness").mistake()
+    said = in_process("judge", "--responses", answers, "--judge", "check:exact", *flags)
+    assert "check scores one answer at a time" in said.mistake()
+
+
+def test_a_key_that_is_refused_ends_it_instead_of_failing_every_item(
+    judge: Judge, server: Server, tmp_path: Path
+) -> None:
+    def say(body: Any) -> Answer:
+        if len(server.asked) > 5:
+            return Answer({"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}, status=429)
+        return completion('{"reason": "", "score": 7}')
+
+    server.say = say
+    said = judge("--concurrency", 1)
+    assert "the judge m is gone (status 429: You exceeded your quota" in said.mistake()
+    asked = len(server.asked)
+    assert 25 <= asked < 40  # twenty in a row, and those of the pilot
+    server.say = lambda body: completion('{"reason": "", "score": 7}')
+    assert judge().code == 0
+    assert len(server.asked) == asked + 35
+
+
+def test_weighting_without_probabilities_is_refused_before_it_is_paid_for(judge: Judge, server: Server) -> None:
+    assert "gives no log-probabilities" in judge("--weighted", "--rubric", "faithfulness").mistake()
+    assert server.asked == []
+
+
+def test_why_there_is_no_score_is_on_the_card(judge: Judge, server: Server) -> None:
+    server.say = lambda body: completion('{"reason": "", "score": 7', finish="length")
+    said = judge("--limit", 3)
+    assert said.code == 1
+    assert "truncated: the reply was cut off at its limit of tokens" in said.out
 
 
 def test_a_cap_on_the_cost_wants_a_price(judge: Judge, server: Server, tmp_path: Path) -> None:
@@ -159,7 +220,7 @@ def test_pairs_are_asked_in_both_orders_and_shown_with_the_flips(judge: Judge, s
     said = judge("--against", "expected", "--limit", 12)
     assert said.code == 0
     assert len(server.asked) == 24
-    assert "expected answers" in said.out
+    assert "m: every answer is compared with that of the expected answers" in said.err
     assert "order changed the winner of 12 of 12 pairs, 100 %" in said.out
     assert "to the first place 12, to the second 0" in said.out
 
@@ -172,7 +233,7 @@ def test_two_judges_stand_side_by_side_with_each_left_out(judge: Judge, server: 
     assert [t["name"] for t in told["tables"]] == ["judge m+correctness-v1", "judge n+correctness-v1"]
     (row,) = told["panel"]["rows"]
     assert row["mean"] == 55.0
-    assert row["without"] == {"m+correctness-v1": 40.0, "n+correctness-v1": 70.0}
+    assert row["without"] == {"m": 40.0, "n": 70.0}
     assert [card["judge"] for card in told["cards"]] == ["m", "n"]
 
 

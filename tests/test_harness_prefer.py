@@ -108,7 +108,7 @@ def test_against_the_expected_answers_nobody_is_needed_beside(run: Run) -> None:
     judged(run, [answers(run, BETTER, "?")], judge, settings)
     assert {(s.answer, s.rival) for s in judge.asked if s.answer == "?"} == {("?", f"right {n}") for n in range(12)}
     report = compare(run)
-    assert rows(report) == {"expected answers": (50.0, ""), "better": (0.0, "worse")}
+    assert rows(report) == {"expected": (50.0, ""), "better": (0.0, "worse")}
     assert report.pick is None
 
 

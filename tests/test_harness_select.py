@@ -90,7 +90,10 @@ def test_the_newest_data_set_and_judge_count_and_the_others_are_told(run: Run) -
         ("judge bob+kind-v1", "new-22222222", 3.0)
     ]
     assert kept[1].name == "quiz"
-    assert left_out == ["old-11111111 by ann+kind-v1", "new-22222222 by ann+kind-v1"]
+    assert [line.partition(" (--eval ")[0] for line in left_out] == [
+        "old-11111111 by ann+kind-v1",
+        "new-22222222 by ann+kind-v1",
+    ]
 
 
 def test_data_set_judge_and_evaluation_can_be_chosen(run: Run) -> None:
@@ -109,7 +112,7 @@ def test_the_validation_items_are_those_that_the_judge_of_the_test_items_judged(
     judged(run, "a", [3.0], data="test-1", judge="ann+kind-v1")
     kept, left_out = shown(run)
     assert {f.role: f.name for f in kept} == {"test": "judge ann+kind-v1", "validation": "judge ann+kind-v1"}
-    assert left_out == ["val-1 by bob+kind-v1"]
+    assert [line.partition(" (--eval ")[0] for line in left_out] == ["val-1 by bob+kind-v1"]
 
 
 @pytest.mark.parametrize("differing", [{"max_new_tokens": 9}, {"dtype": "float16"}, {"judge_fingerprint": "else"}])

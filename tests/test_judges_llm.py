@@ -466,7 +466,7 @@ FAULTS: dict[str, tuple[Answer, Unscored | None]] = {
     "too long": (openai_error(400, "maximum context length is 10 tokens"), Unscored.TRUNCATED),
     "busy": (openai_error(429, "slow", {"Retry-After": "0"}), Unscored.ERROR),
     "broken": (openai_error(500, "oops"), Unscored.ERROR),
-    "unauthorised": (openai_error(401, "no"), Unscored.ERROR),
+    "unauthorised": (openai_error(401, "no"), Unscored.DENIED),
     "page": (Answer("<html>"), Unscored.ERROR),
     "no choices": (Answer({"choices": None}), Unscored.ERROR),
     "dropped": (Answer(drops=True), Unscored.CONNECTION),

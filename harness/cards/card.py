@@ -109,6 +109,7 @@ class JudgeCard(BaseModel):
         scored: Of these, with a score.
         weighted: Of these, weighted by the probabilities of the score's tokens.
         unscored: Without, by reason.
+        details: Of each reason what was said most often.
         failed: By checkpoint: answers (or pairs) without a score from every judgment, and answers in all.
         at_low: Scores at the lower end of the scale, as written.
         at_high: Scores at the upper end.
@@ -132,6 +133,7 @@ class JudgeCard(BaseModel):
     scored: int
     weighted: int = 0
     unscored: dict[str, int] = {}
+    details: dict[str, str] = {}
     failed: dict[str, tuple[int, int]] = {}
     at_low: int = 0
     at_high: int = 0

@@ -64,3 +64,9 @@ def same_family(judge: str, names: Iterable[str]) -> str | None:
     """
     shared = families(judge) & set().union(*map(families, names))
     return min(shared) if shared else None
+
+
+def same_model(judge: str, reference: str) -> bool:
+    """Whether a reference (`openai:MODEL@...`, `ollama:MODEL`, `hf:NAME`) names the very model that judges."""
+    scheme, colon, rest = reference.partition(":")
+    return bool(colon) and scheme in ("openai", "ollama", "hf") and re.split(r"@(?=https?:)", rest)[0] == judge

@@ -50,6 +50,7 @@ def card_of(
         scored=len(scored),
         weighted=sum(row.written is not None for row in scored),
         unscored=dict(Counter(row.unscored or "unscored" for row in rows if row.score is None).most_common()),
+        details=_details(rows),
         failed=_failed(rows),
         at_low=sum(_as_written(row) <= scale[0] for row in scored),
         at_high=sum(_as_written(row) >= scale[1] for row in scored),
@@ -70,6 +71,15 @@ def card_of(
             "warnings": [*uneven(card.failed), *related(judge, _names(rows), bases or {})],
         }
     )
+
+
+def _details(rows: Sequence[CardRow]) -> dict[str, str]:
+    """What is said most often of each reason for no score."""
+    said: dict[str, Counter[str]] = {}
+    for row in rows:
+        if row.score is None and row.detail:
+            said.setdefault(row.unscored or "unscored", Counter())[row.detail] += 1
+    return {reason: details.most_common(1)[0][0] for reason, details in said.items()}
 
 
 def _as_written(row: CardRow) -> float:

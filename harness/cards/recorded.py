@@ -8,6 +8,7 @@ from harness.cards.panel import Panel
 from harness.cards.rows import CardRow
 from harness.cards.sitting import panel_of
 from harness.errors import HarnessError
+from harness.findings import JUDGED
 from harness.records import CheckpointRecord, Judged, Preference, Verdict
 from harness.scores import Family, judge_folder
 from harness.store import Run
@@ -58,6 +59,7 @@ def _rows(judged: Sequence[Judged], name: str, by_fingerprint: Mapping[str, str]
             score=one.score,
             written=one.written,
             unscored=one.unscored,
+            detail=one.detail,
             repeat=one.repeat,
             asked_again=one.calls > 1,
             prompt_tokens=one.prompt_tokens,
@@ -90,16 +92,19 @@ def keep_card(run: Run, family: Family, card: JudgeCard) -> None:
 
 def panel_for(shown: Sequence[Family], names: Mapping[str, str]) -> Panel | None:
     """Several judges of the same checkpoints on the same test items; None where there is one."""
-    judged = [family for family in shown if family.kind == "judge" and family.role == "test"]
-    alike = [family for family in judged if family.dataset == judged[0].dataset]
-    everywhere = set.intersection(*({s.checkpoint.slug for s in f.scores} for f in alike)) if alike else set()
-    if len(alike) < 2 or not everywhere:
+    judged = [family for family in shown if family.kind in JUDGED and family.role == "test"]
+    alike = [f for f in judged if (f.kind, f.dataset) == (judged[0].kind, judged[0].dataset)]
+    if len(alike) < 2:
         return None
+    everywhere = set.intersection(*({s.checkpoint.slug for s in f.scores if not s.anchor} for f in alike))
+    if not everywhere:
+        return None
+    whole = [family.name.removeprefix("judge ") for family in alike]
+    short = [name.partition("+")[0] for name in whole]
+    called = [own if short.count(own) == 1 else name for own, name in zip(short, whole, strict=True)]
     scores = {
-        family.name.removeprefix("judge "): {
-            names[s.checkpoint.slug]: s.values for s in family.scores if s.checkpoint.slug in everywhere
-        }
-        for family in alike
+        name: {names[s.checkpoint.slug]: s.values for s in family.scores if s.checkpoint.slug in everywhere}
+        for name, family in zip(called, alike, strict=True)
     }
-    scales = {family.name.removeprefix("judge "): family.scale or (0.0, 100.0) for family in alike}
+    scales = {name: family.scale or (0.0, 100.0) for name, family in zip(called, alike, strict=True)}
     return panel_of(scores, scales)

@@ -19,6 +19,7 @@ class CardRow:
         score: On the judge's scale; of a judge that compares, 1 where the checkpoint is better, whatever the order.
         written: The score as written, where `score` is weighted by probabilities.
         unscored: Why there is no score.
+        detail: The same in words.
         length: Characters of the answer; None where it is not known.
         answer: Which of several answers to the item.
         other: What the answer was compared with, by name; "" where nothing was.
@@ -36,6 +37,7 @@ class CardRow:
     score: float | None
     written: float | None = None
     unscored: str | None = None
+    detail: str = ""
     length: int | None = None
     answer: str = ""
     other: str = ""

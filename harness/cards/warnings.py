@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from harness.cards.kinship import same_family
+from harness.cards.kinship import same_family, same_model
 from harness.stats.counts import fisher_p
 from harness.stats.multiplicity import holm
 
@@ -36,6 +36,9 @@ def related(judge: str, names: Sequence[str], bases: Mapping[str, Sequence[str]]
         names: Of the checkpoints.
         bases: What else each of them and its base are called.
     """
+    itself = [name for name in names if any(same_model(judge, called) for called in bases.get(name, []))]
+    if itself:
+        return [f"judges itself: it is {', '.join(itself)}; a judge favours its own"]
     kin: dict[str, list[str]] = {}
     for name in names:
         family = same_family(judge, [name, *bases.get(name, [])])

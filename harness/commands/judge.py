@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -56,11 +57,12 @@ def judge(
     if not checkpoints and not responses:
         raise HarnessError("wanted checkpoints to judge, or --responses FILE; found neither")
     by = Judging(judges or ["reference"], judging, answers.concurrency, fresh=fresh, retry_unscored=retry_unscored)
-    by.refuse_wrong() if dry_run else by.refuse_unusable(kept)  # before time is spent on answers
+    by.refuse_wrong() if dry_run else by.refuse_unusable(kept, screen)  # before time is spent on answers
     answered = _made_elsewhere(kept, responses or [], data, limit, fields, by, screen)
     if dry_run:
-        answered += _recorded(kept, checkpoints or [], data, limit, validation=validation)
-        by.dry_run(kept, answered, screen)
+        with TemporaryDirectory() as scratch:
+            run, there = _recorded(kept, checkpoints or [], data, limit, screen, Path(scratch), validation=validation)
+            by.dry_run(run, answered + there, screen)
         return DONE
     answered += _collected(kept, checkpoints or [], data, limit, answers, by, screen, validation=validation)
     _warn_of_several_sets(answered, screen)
@@ -121,28 +123,40 @@ def _collected(
 
 
 def _recorded(
-    kept: "Run", checkpoints: Sequence[str], data: Path | None, limit: int | None, *, validation: bool
-) -> "list[Answered]":
-    """The newest answers that are there: a dry run asks for none."""
+    kept: "Run",
+    checkpoints: Sequence[str],
+    data: Path | None,
+    limit: int | None,
+    screen: Screen,
+    scratch: Path,
+    *,
+    validation: bool,
+) -> "tuple[Run, list[Answered]]":
+    """The newest answers that are there, and their run: a dry run asks for none. Where there are none, stand-ins."""
     from harness.checkpoints import resolve
+    from harness.judging.stand_ins import stand_ins
     from harness.stages import Answered, data_sets
 
     if not checkpoints:
-        return []
+        return kept, []
     targets = resolve(checkpoints)
+    asked = data_sets(kept, targets, data, limit=limit, validation=validation)
     evaluations = [e for e in kept.read().evaluations if e.stage == "respond"]
     found = []
-    for one in data_sets(kept, targets, data, limit=limit, validation=validation):
+    for one in asked:
         for target in targets:
             record = kept.known(target.record)
             place = (record.slug, one.data.label)
             newest = [e for e in evaluations if (e.checkpoint, e.dataset) == place]
             found += [Answered(record, one.data, newest[-1])] if newest else []
     if not found:
-        raise HarnessError(
-            "--dry-run: wanted recorded answers to show prompts of, found none; `ift-eval respond` first"
+        screen.warn("nothing is answered yet: prompts are shown, and their tokens counted, without the answers")
+        return stand_ins(scratch, targets, asked)
+    if missing := len(targets) * len(asked) - len(found):
+        screen.warn(
+            f"{missing} of {len(targets) * len(asked)} answers to a data set are not there yet, and not counted"
         )
-    return found
+    return kept, found
 
 
 def _warn_of_several_sets(answered: "Sequence[Answered]", screen: Screen) -> None:

@@ -71,7 +71,7 @@ def run(
     if data is not None:
         read_data_set(data, limit=limit)
     by = Judging(judge or ["reference"], judging, answers.concurrency, fresh=fresh, retry_unscored=retry_unscored)
-    by.refuse_unusable(kept)
+    by.refuse_unusable(kept, screen)
     found = gather(folders)
     _tell(found, screen)
     _check_baseline(baseline, kept, found)

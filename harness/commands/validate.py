@@ -1,9 +1,10 @@
 """`ift-eval validate`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -17,11 +18,14 @@ from harness.screen import Screen
 
 if TYPE_CHECKING:
     from finetune.instructions import DataSet
+    from harness.judging.estimate import Messages
+    from harness.judging.judgments import Wanted
     from harness.store import Run
     from harness.validation.labels import Label
     from harness.validation.results import Validation
     from harness.validation.validate import Settings
     from judges.base import Judge
+    from judges.spending import Price
 
 NOT_USABLE = 1
 
@@ -82,12 +86,15 @@ def validate(
         fresh=fresh,
         retry_unscored=retry_unscored,
     )
-    found = asyncio.run(_validate(kept, asked, entries, settings, screen, labels=given, name=name, reference=judge))
+    announce = partial(_announce, asked, screen, judge=judge, max_tokens=judging.judge_max_tokens, price=meter.price)
+    found = asyncio.run(
+        _validate(kept, asked, entries, settings, screen, labels=given, name=name, reference=judge, before=announce)
+    )
     if meter.cost is not None and meter.calls:
         screen.say(f"{found.judge}: {meter.calls:,} calls cost {meter.cost:,.2f}")
     screen.show(validation_picture(found, full=full))
     screen.print_json(found.model_dump_json(indent=1))
-    return NOT_USABLE if found.trust.words == "not usable" else DONE
+    return NOT_USABLE if found.trust.words in ("not usable", "unfinished") else DONE
 
 
 async def _validate(
@@ -100,26 +107,44 @@ async def _validate(
     labels: "Sequence[Label]",
     name: str | None,
     reference: str,
+    before: "Callable[[Sequence[Wanted[Any]]], None]",
 ) -> "Validation":
     """Everything that is asked, in the judge's one event loop.
 
     Raises:
-        HarnessError: If a cap on calls or cost ends it, beside what `validate_judge` raises.
+        HarnessError: As `validate_judge`.
     """
     from harness.judging.named import keep_form
     from harness.validation.validate import validate_judge
-    from judges.spending import CapReached
 
+    how: dict[str, Any] = {"labels": labels, "name": name, "before": before}
     try:
         for warning in await judge.check():
             screen.warn(warning)
         keep_form(run, reference, judge)
         with screen.progress(f"probing {name or judge.name}", "judgments") as advance:
-            return await validate_judge(run, judge, data, settings, labels=labels, name=name, progress=advance)
-    except CapReached as cap:
-        raise HarnessError(f"{cap}; what was asked is kept, the same command with a higher cap goes on there") from None
+            return await validate_judge(run, judge, data, settings, progress=advance, **how)
     finally:
         await judge.close()
+
+
+def _announce(
+    asked: "Judge",
+    screen: Screen,
+    todo: "Sequence[Wanted[Any]]",
+    *,
+    judge: str,
+    max_tokens: int,
+    price: "Price | None",
+) -> None:
+    """What it will take, before the first call; nothing of judges without a model."""
+    from harness.judging.estimate import before_lines, counter_for, estimate
+
+    if not asked.form:
+        return
+    prompts = (cast("Messages", asked.request(one.submission).get("messages", ())) for one in todo)
+    for line in before_lines(estimate(prompts, max_tokens=max_tokens, count=counter_for(judge)), asked.name, price):
+        screen.say(line)
 
 
 def _empty_is_fault(rubric: str, judge: "Judge") -> bool:

@@ -17,6 +17,7 @@ from harness.elsewhere.pairing import items_of, pair_with
 from harness.elsewhere.rows import AnswerRow, by_generator, read_rows
 from harness.records import CheckpointRecord, Evaluation, Response, Role
 from harness.respond import keep_data
+from harness.screen import visible
 from harness.store import Run, record_key
 
 
@@ -79,7 +80,8 @@ def read_answers(
 
 def _checkpoint(name: str, path: Path, fingerprint: str) -> CheckpointRecord:
     slug = slug_of(name, fingerprint)
-    return CheckpointRecord(name=name, slug=slug, reference=str(path), fingerprint=fingerprint, visible=False)
+    shown = visible(name)  # tables print names as they are, and a file's may drive the terminal
+    return CheckpointRecord(name=shown, slug=slug, reference=str(path), fingerprint=fingerprint, visible=False)
 
 
 def _digest_of(path: Path, rows: list[AnswerRow]) -> str:

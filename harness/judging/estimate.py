@@ -109,10 +109,15 @@ def after_line(asked: Estimate, made: int, seconds: float, meter: "Meter") -> st
     if counted > 0 and meter.prompt_tokens:
         share = left / counted
         prompt, output = meter.prompt_tokens * share, meter.output_tokens * share
-        parts.append(f"about {round(prompt, -3):,.0f} prompt and {round(output, -3):,.0f} reply tokens")
+        parts.append(f"about {_rounded(prompt):,} prompt and {_rounded(output):,} reply tokens")
         if meter.price:
             parts.append(f"about {meter.price.of(prompt, output):,.2f}")
     return ", ".join(parts)
+
+
+def _rounded(tokens: float) -> int:
+    """To two digits."""
+    return int(float(f"{tokens:.2g}"))
 
 
 def _duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """Judges one after the other on the same answers, within caps that hold for all of them together."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ from harness.store import Run
 
 if TYPE_CHECKING:
     from harness.stages import Answered
+    from judges.base import Judge
     from judges.spending import Meter, Price
 
 
@@ -57,6 +59,8 @@ class Judging:
         for reference in self.judges:
             self.meter_of(reference)
             name, judge = named_judge(reference, concurrency=1, settings=self.settings)
+            if self.settings.compares and not judge.pairwise:
+                raise HarnessError(_no_pairs(judge, self.settings))
             _refuse_same_name(reference, f"{name or judge.name}+{judge.rubric}", shown)
 
     @cached_property
@@ -74,7 +78,7 @@ class Judging:
         for reference in self.judges:
             refuse_unfit(data, named_judge(reference, concurrency=1, settings=self.settings)[1])
 
-    def refuse_unusable(self, run: Run) -> None:
+    def refuse_unusable(self, run: Run, screen: Screen) -> None:
         """Find out at the start whether all of them can be used, and how their replies are asked for.
 
         Raises:
@@ -84,7 +88,10 @@ class Judging:
         self.refuse_wrong()
         for reference in self.judges:
             meter = self.meter_of(reference)
-            judge = refuse_unusable(reference, self.settings, form=self._form(run, reference), meter=meter)
+            form = self._form(run, reference)
+            judge, remarks = refuse_unusable(reference, self.settings, form=form, meter=meter)
+            for remark in remarks:
+                screen.warn(remark)
             self.forms[reference] = judge.form
             self._count(meter)
 
@@ -119,11 +126,13 @@ class Judging:
 
     def dry_run(self, run: Run, answered: "Sequence[Answered]", screen: Screen) -> None:
         """Say what it would take, and show prompts."""
+        told = []
         for reference in self.judges:
             meter = self.meter_of(reference)
             form = self._form(run, reference) or "schema"
             _, judge = named_judge(reference, concurrency=1, settings=self.settings, form=form)
-            dry_run(run, answered, judge, screen, reference=reference, settings=self.settings, meter=meter)
+            told.append(dry_run(run, answered, judge, screen, reference=reference, settings=self.settings, meter=meter))
+        screen.print_json(json.dumps(told, ensure_ascii=False, indent=1))
 
     def _form(self, run: Run, reference: str) -> str | None:
         return self.forms.get(reference) or (None if self.fresh else known_form(run, reference))
@@ -166,6 +175,16 @@ class Judging:
             return None
         model = split_alias(reference)[1].partition(":")[2].partition("@http")[0]
         return price_in(own.prices, model)
+
+
+def _no_pairs(judge: "Judge", settings: JudgingSettings) -> str:
+    flag = "--pairwise" if settings.pairwise else f"--against {settings.against}"
+    if judge.form == "" and settings.rubric is None:
+        return f"{flag}: {judge.name} scores one answer at a time; leave the flag out, or take an LLM as the judge"
+    return (
+        f"{flag}: the rubric {judge.rubric} scores one answer; take one that compares (preference, "
+        f"preference-reference, or your own with kind: pairwise), or leave the flag out"
+    )
 
 
 def _costs(reference: str) -> bool:

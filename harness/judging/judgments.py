@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 J = TypeVar("J", bound=Judged)
 
 # A judgment that failed for these reasons never reached the judge: the next run tries it again by itself.
-_NEVER_REACHED = ("connection",)
+NEVER_REACHED = ("connection", "denied")
 _SYNC_EVERY = 0.25  # seconds between two waits for the disk; a killed process loses nothing of what was written
 
 
@@ -131,7 +131,7 @@ def still_open(
     """Those that are to be made, each with the number of its attempt; of the same ones only one."""
 
     def is_open(found: J | None) -> bool:
-        if fresh or found is None or found.unscored in _NEVER_REACHED:
+        if fresh or found is None or found.unscored in NEVER_REACHED:
             return True
         return retry_unscored and found.score is None
 
@@ -166,6 +166,7 @@ async def settle(
     if not todo:
         return batch
     made: set[str] = set()
+    failure = ""
     there = len(batch.wanted) - len(batch.todo)
 
     with batch.file.writing() as writer:
@@ -175,8 +176,10 @@ async def settle(
         todo = [one for one in todo if one.key not in done_since]
 
         def done(one: Wanted[J], judgment: "Judgment | None") -> None:
+            nonlocal failure
             if judgment is None:
                 return
+            failure = judgment.detail or failure
             keep(one.keep(one, judgment))
             made.add(one.key)
             if progress:
@@ -184,15 +187,21 @@ async def settle(
 
         alive = await run_pool(
             todo,
-            lambda one: _unless_capped(judge, one),
+            lambda one: unless_capped(judge, one),
             done,
             concurrency=judge.concurrency,
-            lost=lambda judgment: judgment is not None and judgment.reason in _NEVER_REACHED,
+            lost=lambda judgment: judgment is not None and judgment.reason in NEVER_REACHED,
         )
         keep.sync()
     if not alive:
-        raise HarnessError(f"the judge {judge.name} is gone; run the same command again to go on where it was")
+        raise gone(judge, failure)
     return replace(batch, todo=[one for one in batch.todo if one.key not in made])
+
+
+def gone(judge: "Judge", failure: str) -> HarnessError:
+    """What to say of a judge that failed to be reached again and again; `failure` is the last one."""
+    why = f" ({failure})" if failure else ""
+    return HarnessError(f"the judge {judge.name} is gone{why}; run the same command again to go on where it was")
 
 
 def _done_since(batch: Batch[J]) -> set[str]:
@@ -201,7 +210,7 @@ def _done_since(batch: Batch[J]) -> set[str]:
     return {one.key for one in batch.todo if one.key in recorded and recorded[one.key].attempt >= one.attempt}
 
 
-async def _unless_capped(judge: "Judge", one: Wanted[J]) -> "Judgment | None":
+async def unless_capped(judge: "Judge", one: Wanted[J]) -> "Judgment | None":
     """A judgment; None where a cap on calls or cost does not let it be made."""
     from judges.spending import CapReached
 

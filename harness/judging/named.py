@@ -101,22 +101,21 @@ def keep_form(run: Run, reference: str, judge: "Judge") -> None:
 
 def refuse_unusable(
     text: str, settings: JudgingSettings = PLAIN, *, form: str | None = None, meter: "Meter | None" = None
-) -> "Judge":
+) -> "tuple[Judge, list[str]]":
     """Find out at the start whether a judge can be used, with a judge of its own: one serves one event loop.
 
     Returns:
-        That judge, closed: it knows how its replies are asked for.
+        That judge, closed: it knows how its replies are asked for; and what the user should know, a line each.
 
     Raises:
         JudgeError: If it cannot: down, unauthorised, another model.
     """
     _, judge = named_judge(text, concurrency=1, settings=settings, form=form, meter=meter)
 
-    async def ask() -> None:
+    async def ask() -> list[str]:
         try:
-            await judge.check()
+            return await judge.check()
         finally:
             await judge.close()
 
-    asyncio.run(ask())
-    return judge
+    return judge, asyncio.run(ask())

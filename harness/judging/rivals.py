@@ -33,6 +33,11 @@ class Rivals:
         self._recorded = run.read()
         self._one = None if against == EXPECTED else self._find(against)
 
+    @property
+    def name(self) -> str:
+        """Of the other side."""
+        return self._one.name if self._one else EXPECTED_ANSWERS.name
+
     def pairs(self) -> "Iterator[tuple[Answered, Rival]]":
         """Every checkpoint's answers, with whom they are compared.
 

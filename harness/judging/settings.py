@@ -43,7 +43,7 @@ class JudgingSettings(BaseModel):
     reasons: bool = True
     weighted: bool = False
     repeats: int = Field(1, ge=1)
-    judge_temperature: float = Field(0.0, ge=0)
+    judge_temperature: float = Field(0.0, ge=0, allow_inf_nan=False)
     judge_max_tokens: int = Field(1024, ge=1)
     judge_seed: int = 0
     reply_form: Literal["auto", "schema", "object", "text"] = "auto"
@@ -66,8 +66,12 @@ class JudgingSettings(BaseModel):
     @property
     def rubric_name(self) -> str:
         """The rubric's name or file."""
-        compares = self.pairwise or self.against is not None
-        return self.rubric or (PAIRWISE if compares else "correctness")
+        return self.rubric or (PAIRWISE if self.compares else "correctness")
+
+    @property
+    def compares(self) -> bool:
+        """Whether answers are to be compared in pairs."""
+        return self.pairwise or self.against is not None
 
 
 PLAIN = JudgingSettings()

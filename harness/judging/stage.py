@@ -14,7 +14,7 @@ from harness.judging.prefer import preferences_wanted
 from harness.judging.rivals import Rivals
 from harness.judging.score import verdicts_wanted
 from harness.judging.settings import PLAIN, JudgingSettings
-from harness.records import Evaluation
+from harness.records import JSON, Evaluation
 from harness.screen import Advance, Screen
 from harness.store import Run
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from judges.base import Judge
     from judges.spending import Meter, Price
 
+_RUBRICS = "a rubric without: helpfulness, faithfulness, instruction-following"
+_WITHOUT = {"check": "a check without: check:regex, check:json, check:meta", "reference": "another judge"}
 SHOWN = 3  # prompts of a dry run
 
 
@@ -70,18 +72,32 @@ def dry_run(
     reference: str,
     settings: JudgingSettings,
     meter: "Meter",
-) -> None:
-    """Say what judging would take, and show some prompts whole; nothing is asked. See `judge_all`."""
+) -> dict[str, JSON]:
+    """Say what judging would take, and show some prompts whole; nothing is asked. See `judge_all`.
+
+    Returns:
+        The same for programs.
+    """
     job = _Job(run, judge, screen, reference, settings, meter, {})
     todo = [one for batch in job.batches(answered) for one in batch.todo]
     if not todo:
         screen.show(f"{judge.name}: nothing to ask, everything is recorded")
-    for number, one in enumerate(todo[:SHOWN], 1):
+    for number, one in enumerate(todo[:SHOWN] if job.messages(todo[0]) else (), 1) if todo else ():
         screen.show(f"--- prompt {number} of {len(todo):,}, item {one.item_id} ---")
         for message in job.messages(one):
             screen.show(f"[{message['role']}]\n{message['content']}")
-    for line in before_lines(job.estimate(todo), judge.name, meter.price) if judge.form else ():
+    asked = job.estimate(todo)
+    for line in before_lines(asked, judge.name, meter.price) if judge.form else ():
         screen.show(line)
+    return {
+        "judge": judge.name,
+        "rubric": judge.rubric,
+        "calls": asked.calls if judge.form else 0,
+        "prompt_tokens": asked.tokens,
+        "most_reply_tokens": asked.most_output,
+        "most_cost": meter.price.of(asked.tokens, asked.most_output) if meter.price else None,
+        "prompts": [[*job.messages(one)] for one in todo[:SHOWN]],
+    }
 
 
 class _Job:
@@ -114,7 +130,7 @@ class _Job:
         if left:
             self.screen.warn(
                 f"{self.name}: {left:,} judgments are left, since a cap on calls or cost is reached; "
-                f"the same command with a higher one goes on there"
+                f"caps are for one command: the same one again goes on there"
             )
         return [batch.evaluation for batch in batches]
 
@@ -128,6 +144,7 @@ class _Job:
                 yield verdicts_wanted(order, one.checkpoint, one.data, one.evaluation)
             return
         rivals = Rivals(self.run, answered, self.settings.against)
+        self.screen.say(f"{self.name}: every answer is compared with that of {rivals.name}", once=True)
         for one, rival in rivals.pairs():
             yield preferences_wanted(order, one.checkpoint, one.data, one.evaluation, rival)
 
@@ -180,9 +197,9 @@ def refuse_unfit(data: DataSet, judge: "Judge") -> None:
     if judge.needs_expected and entries and not any(entry.output for entry in entries):
         raise HarnessError(
             f"{judge.rubric} compares with the expected answers, and the entries of {data.name} have none; "
-            f"give them with --data FILE, or take a rubric without: helpfulness, faithfulness, instruction-following"
+            f"give them with --data FILE, or take {_WITHOUT.get(judge.name, _RUBRICS)}"
         )
-    if judge.name == "check":
+    if judge.name == "check" and judge.rubric.startswith("meta-"):
         _refuse_wrong_checks(data)
 
 

@@ -4,9 +4,12 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
 from harness.cards.card import HumanAgreement, JudgeCard, LengthTrend, Position, Repeats
+from harness.screen import visible
 from harness.stats.counts import sign_test_p
 
 WIDTH = 79  # one less than a terminal has, for the space that stands before
+_DETAILS = 2  # reasons for no score that are explained
+_LONGEST = 230  # characters of an explanation
 _REFERENCE = "token F1 x 100 against the expected answer"
 
 
@@ -18,12 +21,19 @@ def card_lines(card: JudgeCard, *, full: bool = False) -> list[str]:
         full: All of it.
     """
     lines = _filled([*_head(card)])
+    for reason, detail in [*card.details.items()][:_DETAILS]:
+        lines += _filled([f"{reason}: {_one_line(detail)}"], indent=1)
     if card.by_rule:
         return lines
     lines += _filled([*_leanings(card), *_checked(card.agreement)], indent=1)
     if full:
         lines += [line for phrases in _more(card) for line in _filled(phrases, indent=1)]
     return [*lines, *(line for warning in card.warnings for line in _filled([f"beware: {warning}"], indent=1))]
+
+
+def _one_line(text: str) -> str:
+    line = visible(" ".join(text.split()))
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
 def _head(card: JudgeCard) -> Iterator[str]:

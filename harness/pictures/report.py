@@ -34,6 +34,8 @@ def picture(report: Report, *, full: bool = False, after: Sequence[RenderableTyp
     parts: list[RenderableType] = [*_head(report)]
     for table in report.tables:
         if table.role == "test":
+            several = table.kind in JUDGED and sum(t.kind in JUDGED and t.role == "test" for t in report.tables) > 1
+            parts += ["", Text(f" {table.name}")] if several else []
             parts += [*([""] if parts else []), table_of(table, report), *_under(table)]
             parts += ["", details_of(table)] if full else []
             for shown in report.breakdowns:
@@ -77,7 +79,7 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
         first = _best_already(pick) if pick.name == baseline else f"{pick.name}."
     else:
         word = "over" if c.difference >= 0 else "on the test items against"
-        first = f"{pick.name}: {c.difference:+.1f} {word} {baseline} ({c.low:.1f} to {c.high:.1f})."
+        first = f"{pick.name}: {c.difference:+.1f} {word} {c.baseline} ({c.low:.1f} to {c.high:.1f})."
     if pick.contradicted:
         better = _listed(pick.contradicted)
         first += f" But on the test items {better} did better, which {pick.n_deciding} validation items did not show."
@@ -85,7 +87,7 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
         return first
     others = _listed(pick.undecided)
     # An interval stands for itself; with p adjusted for all rows it may hold less than it seems to.
-    adjusted = "With p adjusted for all rows, " if c is not None and baseline in pick.undecided else ""
+    adjusted = "With p adjusted for all rows, " if c is not None and c.baseline in pick.undecided else ""
     return f"{first} {adjusted}{others} cannot be told apart from it."
 
 
@@ -212,7 +214,7 @@ def _unscored(table: Table) -> Iterator[Text]:
             for reason, n in row.summary.n_unscored.items():
                 why[reason] = why.get(reason, 0) + n
         yield Text(f" {unscored} of {total} unscored ({', '.join(f'{n} {r}' for r, n in why.items())}){at_most}")
-        if table.kind in JUDGED:
+        if table.kind in JUDGED and set(why) - {"not judged yet", "no answer"}:
             yield Text(" --retry-unscored judges these again")
 
 
@@ -253,7 +255,7 @@ def _closing(report: Report, *, full: bool) -> Iterator[str]:
     for name, why in report.skipped.items():
         yield f"left out: {name}: {why}"
     if report.left_out:
-        yield f"not shown: {', '.join(report.left_out)} (--dataset and --judge choose)"
+        yield f"not shown: {', '.join(report.left_out)}; --dataset and --judge choose too"
 
 
 def _leakage(report: Report, table: Table) -> str:

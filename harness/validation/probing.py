@@ -1,11 +1,10 @@
 """Probes put to a judge: every judgment is kept as it comes, and what is recorded is not paid for again."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.errors import HarnessError
-from harness.judging.judgments import Wanted, still_open, told
+from harness.judging.judgments import NEVER_REACHED, Wanted, gone, still_open, told, unless_capped
 from harness.pool import run_pool
 from harness.records import Judged
 from harness.respond import Progress
@@ -19,8 +18,7 @@ from harness.validation.results import Estimate, Failure, Flips, ProbeResult
 if TYPE_CHECKING:
     from judges.base import Judge, Judgment, Submission
 
-_LOST = "connection"  # the judgment never reached the judge
-_NEVER_ASKED = "not asked"
+NEVER_ASKED = "not asked"
 
 
 class Planted(Judged):
@@ -43,6 +41,7 @@ async def put(
     file: RecordFile[Planted],
     *,
     progress: Progress | None = None,
+    before: Callable[[Sequence[Wanted[Planted]]], None] = lambda todo: None,
     fresh: bool = False,
     retry_unscored: bool = False,
 ) -> dict[str, Planted]:
@@ -53,11 +52,12 @@ async def put(
         cases: Which.
         file: Where judgments are kept.
         progress: Told how many there are, of how many.
+        before: Told what will be asked.
         fresh: Ask again what is recorded.
         retry_unscored: Ask again what has no score.
 
     Returns:
-        The judgments by key.
+        The judgments by key; some are missing where a cap on calls or cost ended it.
 
     Raises:
         HarnessError: If the judge is gone, or the file cannot be written.
@@ -68,11 +68,14 @@ async def put(
     found = {key: recorded[key] for key in wanted if key in recorded}
     if not todo:
         return found
+    before(todo)
     made = 0
     with file.writing() as writer:
 
-        def done(one: Wanted[Planted], judgment: "Judgment") -> None:
+        def done(one: Wanted[Planted], judgment: "Judgment | None") -> None:
             nonlocal made
+            if judgment is None:
+                return
             found[one.key] = one.keep(one, judgment)
             writer.append(found[one.key])
             made += 1
@@ -81,13 +84,13 @@ async def put(
 
         alive = await run_pool(
             todo,
-            lambda one: judge.judge(one.submission),
+            lambda one: unless_capped(judge, one),
             done,
             concurrency=judge.concurrency,
-            lost=lambda judgment: judgment.reason == _LOST,
+            lost=lambda judgment: judgment is not None and judgment.reason in NEVER_REACHED,
         )
     if not alive:
-        raise HarnessError(f"the judge {judge.name} is gone; run the same command again to go on where it was")
+        raise gone(judge, next((found[key].detail for key in reversed(found) if found[key].detail), ""))
     return found
 
 
@@ -146,7 +149,7 @@ def _scores(judge: "Judge", case: Case, found: Mapping[str, Planted]) -> dict[st
     for name, submission in case.submissions.items():
         said = found.get(key_of(judge, submission))
         if said is None or said.score is None:
-            return (said.unscored if said else None) or _NEVER_ASKED
+            return (said.unscored if said else None) or NEVER_ASKED
         scores[name] = said.score
     return scores
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from harness.stats.intervals import Interval
 
 Words = Literal[
+    "unfinished",
     "usable for ranking",
     "only with human correction",
     "passes the planted probes; unchecked against people",

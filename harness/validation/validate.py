@@ -1,6 +1,6 @@
 """The whole validation of one judge: plant, ask, compare with people, decide."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from finetune.instructions import DataSet, read_data_set
 from harness.errors import HarnessError
+from harness.judging.judgments import Wanted
 from harness.respond import Progress
 from harness.scores import judge_folder
 from harness.store import Run
@@ -16,8 +17,8 @@ from harness.validation.labels import Label
 from harness.validation.matching import Matched, match
 from harness.validation.people import compare_with_people, passing
 from harness.validation.planting import plant
-from harness.validation.probing import Planted, flips_of, put, results_of
-from harness.validation.results import Validation
+from harness.validation.probing import NEVER_ASKED, Planted, flips_of, put, results_of
+from harness.validation.results import ProbeResult, Trust, Validation
 from harness.validation.verdict import trust
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ async def validate_judge(
     labels: Sequence[Label] = (),
     name: str | None = None,
     progress: Progress | None = None,
+    before: Callable[[Sequence[Wanted[Planted]]], None] = lambda todo: None,
 ) -> Validation:
     """Put planted probes to a judge, and set its recorded verdicts beside people's labels.
 
@@ -70,6 +72,7 @@ async def validate_judge(
         labels: What people said; without any the probes stand alone.
         name: What the judge is called in place of its own name.
         progress: Told how many judgments there are, of how many.
+        before: Told what will be asked.
 
     Raises:
         HarnessError: If labels or entries do not fit, the judge is gone, or the run cannot be written.
@@ -83,6 +86,7 @@ async def validate_judge(
         planting.cases,
         run.records(Planted, FOLDER, judge_folder(shown)),
         progress=progress,
+        before=before,
         fresh=settings.fresh,
         retry_unscored=settings.retry_unscored,
     )
@@ -103,8 +107,17 @@ async def validate_judge(
         left_out=planting.left_out,
         flips=flips,
         people=people,
-        trust=trust(probes, judge.scale, flips, people),
+        trust=_unfinished(probes) or trust(probes, judge.scale, flips, people),
     )
+
+
+def _unfinished(probes: Sequence[ProbeResult]) -> Trust | None:
+    """What to say instead of a verdict where a cap ended it before everything was asked."""
+    left = sum(probe.unscored.get(NEVER_ASKED, 0) for probe in probes)
+    if not left:
+        return None
+    why = f"{left} cases are left, since a cap on calls or cost is reached; the same command again goes on there"
+    return Trust(words="unfinished", reasons=[why])
 
 
 def _matched(run: Run, judge: "Judge", shown: str, labels: Sequence[Label]) -> Matched | None:
