@@ -44,7 +44,7 @@ def families(
         if evaluation.checkpoint in slugs and _matches(evaluation, datasets, stages, judges):
             place = Place(evaluation.stage, evaluation.dataset, evaluation.judge or "", evaluation.against or "")
             groups.setdefault(place, []).append(evaluation)
-    newest, left_out = _newest_data(groups, chosen, several=len(judges) > 1)
+    newest, left_out = _newest_data(groups, chosen, judges)
     ordered = sorted(newest, key=lambda place: (place.stage != "judge", bool(place.against), place.dataset))
     return [_family(run, groups[key], slugs, chosen) for key in ordered], left_out
 
@@ -86,12 +86,12 @@ class Place(NamedTuple):
 
 
 def _newest_data(
-    groups: dict[Place, list[Evaluation]], chosen: Collection[str], *, several: bool
+    groups: dict[Place, list[Evaluation]], chosen: Collection[str], judges: Sequence[str]
 ) -> tuple[list[Place], list[str]]:
     """One data set and judge for each stage, role and way to judge; a benchmark's tasks each stand for themselves.
 
     The one that holds a chosen evaluation, else the newest; for validation the newest by the judge of the test
-    items, since a pick by another judge says little about them. With several judges one for each of them.
+    items, since a pick by another judge says little about them. With several judges one for each of those named.
     """
 
     def rank(place: Place) -> tuple[bool, str]:
@@ -104,7 +104,7 @@ def _newest_data(
     newest: dict[tuple[str, ...], Place] = {}
     left_out = []
     for place in by_rank:
-        way = ("pairs" if place.against else "scores", place.judge if several else "")
+        way = ("pairs" if place.against else "scores", _named(place.judge, judges))
         judged = place.stage == "judge"
         slot = (
             (place.stage, groups[place][-1].role, *way) if judged else (place.stage, place.dataset.rpartition("-")[0])
@@ -113,6 +113,14 @@ def _newest_data(
             left_out.append(_describe(newest[slot], groups[newest[slot]][-1]))
         newest[slot] = place
     return list(newest.values()), left_out
+
+
+def _named(judge: str, names: Sequence[str]) -> str:
+    """Which of the names given means this judge: its own, else the longest that it begins with."""
+    own = judge.partition("+")[0]
+    return max(
+        (name for name in names if judge.startswith(name)), key=lambda n: (n in (judge, own), len(n)), default=""
+    )
 
 
 def _describe(place: Place, newest: Evaluation) -> str:

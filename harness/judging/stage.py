@@ -82,7 +82,8 @@ def dry_run(
     todo = [one for batch in job.batches(answered) for one in batch.todo]
     if not todo:
         screen.show(f"{judge.name}: nothing to ask, everything is recorded")
-    for number, one in enumerate(todo[:SHOWN] if job.messages(todo[0]) else (), 1) if todo else ():
+    shown = [one for one in todo[:SHOWN] if job.messages(one)]
+    for number, one in enumerate(shown, 1):
         screen.show(f"--- prompt {number} of {len(todo):,}, item {one.item_id} ---")
         for message in job.messages(one):
             screen.show(f"[{message['role']}]\n{message['content']}")
@@ -96,7 +97,7 @@ def dry_run(
         "prompt_tokens": asked.tokens,
         "most_reply_tokens": asked.most_output,
         "most_cost": meter.price.of(asked.tokens, asked.most_output) if meter.price else None,
-        "prompts": [[*job.messages(one)] for one in todo[:SHOWN]],
+        "prompts": [[*job.messages(one)] for one in shown],
     }
 
 
