@@ -118,9 +118,8 @@ def _newest_data(
 def _named(judge: str, names: Sequence[str]) -> str:
     """Which of the names given means this judge: its own, else the longest that it begins with."""
     own = judge.partition("+")[0]
-    return max(
-        (name for name in names if judge.startswith(name)), key=lambda n: (n in (judge, own), len(n)), default=""
-    )
+    meant = [name for name in names if judge.startswith(name)]
+    return max(meant, key=lambda name: (name in (judge, own), len(name)), default="")
 
 
 def _describe(place: Place, newest: Evaluation) -> str:

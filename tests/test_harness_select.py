@@ -106,6 +106,17 @@ def test_data_set_judge_and_evaluation_can_be_chosen(run: Run) -> None:
         shown(run, chosen=(f"{old.id[:5]}x",))
 
 
+def test_of_several_judges_each_named_has_one_table_its_newest(run: Run) -> None:
+    judged(run, "a", [1.0], judge="ann+kind-v1")
+    judged(run, "a", [2.0], judge="ann+strict-v1")
+    judged(run, "a", [3.0], judge="anna+kind-v1")
+    kept, left_out = shown(run, judges=("ann", "anna"))
+    assert {f.name: f.scores[0].values["i0"] for f in kept} == {"judge ann+strict-v1": 2.0, "judge anna+kind-v1": 3.0}
+    assert [line.partition(" (--eval ")[0] for line in left_out] == ["data-12345678 by ann+kind-v1"]
+    both, _ = shown(run, judges=("ann+kind-v1", "ann+strict-v1"))
+    assert {f.name for f in both} == {"judge ann+kind-v1", "judge ann+strict-v1"}
+
+
 def test_the_validation_items_are_those_that_the_judge_of_the_test_items_judged(run: Run) -> None:
     judged(run, "a", [1.0], data="val-1", role="validation", judge="ann+kind-v1")
     judged(run, "a", [2.0], data="val-1", role="validation", judge="bob+kind-v1")
