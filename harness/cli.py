@@ -21,6 +21,7 @@ from harness.commands.show import show as show_items
 from harness.commands.showing import DONE, json_of, say_hidden, show
 from harness.commands.validate import validate
 from harness.errors import HarnessError
+from harness.gates import gates
 from harness.mistakes import in_words
 from harness.respond import AnswerSettings
 from harness.screen import Screen
@@ -132,6 +133,15 @@ def compare(
     judges: Annotated[
         list[str] | None, typer.Option("--judge", help="Name of a judge; default: the newest. May be repeated.")
     ] = None,
+    margin: Annotated[
+        float | None, typer.Option(min=0.000001, help="Differences within ±M points count as none: same within M.")
+    ] = None,
+    fail_if_worse: Annotated[
+        bool, typer.Option("--fail-if-worse", help="Exit code 1 if a checkpoint is worse than the baseline anywhere.")
+    ] = False,
+    fail_under: Annotated[
+        float | None, typer.Option(metavar="X", help="Exit code 1 if the first table has a checkpoint below X.")
+    ] = None,
     evaluation: Annotated[list[str] | None, typer.Option("--eval", help="Id of an evaluation to take.")] = None,
     run_folder: options.RunFolder = options.DEFAULT_RUN,
     json: options.Json = False,
@@ -151,13 +161,17 @@ def compare(
         datasets=datasets,
         judges=[*(judges or [])],
         chosen=[*(evaluation or [])],
+        margin=margin,
     )
     screen = Screen(json=json, quiet=quiet)
     for name, leaked in report.leaked.items():
         if leaked:
             screen.warn(f"{leaked} test items are among the entries {name} was trained on")
     show(report, screen, full=full)
-    return DONE
+    failures = [*gates(report, if_worse=fail_if_worse, under=fail_under)]
+    for line in failures:
+        screen.warn(line)
+    return WITH_FAILURES if failures else DONE
 
 
 @app.command()

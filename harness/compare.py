@@ -32,6 +32,7 @@ def compare(
     judges: Sequence[str] = (),
     chosen: Sequence[str] = (),
     only: Callable[[Family], bool] = lambda family: True,
+    margin: float | None = None,
 ) -> Report:
     """Set side by side what a run has recorded, and count the look at its test set.
 
@@ -43,6 +44,7 @@ def compare(
         judges: Beginnings of judges' names; the newest when empty. Several are also taken together.
         chosen: Ids of evaluations to take in place of the newest.
         only: Which metrics to show.
+        margin: Differences within it count as none, in points of a table.
 
     Raises:
         HarnessError: If nothing is recorded, a name is unknown, or evaluations do not fit together.
@@ -59,7 +61,7 @@ def compare(
         raise HarnessError(f"{run.folder} holds nothing to compare yet; `ift-eval judge` or `ift-eval mmlu` first")
     names = _anchors(shown) | display_names(checkpoints)
     base = versus or usual_baseline(checkpoints)
-    tables = [_table(family, names, base) for family in shown]
+    tables = [_table(family, names, base, margin) for family in shown]
     report = Report(run=str(run.folder), baseline=names[base.slug], tables=tables, left_out=left_out)
     judged = next((f for f in shown if f.kind in JUDGED and f.role == "test"), None)
     if judged:
@@ -112,12 +114,12 @@ def _cards(run: Run, shown: Sequence[Family], names: Mapping[str, str], recorded
             yield card
 
 
-def _table(family: Family, names: Mapping[str, str], base: CheckpointRecord) -> Table:
+def _table(family: Family, names: Mapping[str, str], base: CheckpointRecord, margin: float | None) -> Table:
     rows = [Row(summary=summarise(scores, family, names[scores.checkpoint.slug])) for scores in family.scores]
     usual = next((s for s in family.scores if s.checkpoint.slug == base.slug), family.scores[0])
     baseline = next((s for s in family.scores if s.anchor), usual)
     others = [(row, s) for row, s in zip(rows, family.scores, strict=True) if s is not baseline]
-    made = [comparison_of(scores, baseline, family, names) for _, scores in others]
+    made = [comparison_of(scores, baseline, family, names, margin=margin) for _, scores in others]
     for (row, _), comparison in zip(others, adjusted(made, family), strict=True):
         row.comparison = comparison
     chances = [r.summary for r in rows if r.summary.chance is not None and r.summary.low is not None]

@@ -325,6 +325,8 @@ class Comparison(BaseModel):
         same: Items on which they are equal.
         detectable: The difference that would be seen with 80 % power.
         verdict: In words.
+        margin: Within which checkpoints count as the same; None where nobody said.
+        p_same: Of a difference outside the margin, adjusted as `p_adjusted` is.
     """
 
     checkpoint: str
@@ -341,3 +343,5 @@ class Comparison(BaseModel):
     same: int
     detectable: float
     verdict: str
+    margin: float | None = None
+    p_same: float | None = None

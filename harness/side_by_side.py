@@ -7,6 +7,7 @@ import numpy as np
 
 from harness.records import Comparison, Summary
 from harness.scores import EVEN, Family, Scores
+from harness.stats.equivalence import equivalence_p
 from harness.stats.intervals import Floats, Interval, constant_interval, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
 from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
@@ -58,8 +59,10 @@ def _bounds(values: Floats, scores: Scores, family: Family) -> tuple[float, floa
     return (total + missing * family.scale[0]) / n, (total + missing * family.scale[1]) / n
 
 
-def comparison_of(scores: Scores, baseline: Scores, family: Family, names: Mapping[str, str]) -> Comparison | None:
-    """On the items both have; None when there are too few."""
+def comparison_of(
+    scores: Scores, baseline: Scores, family: Family, names: Mapping[str, str], *, margin: float | None = None
+) -> Comparison | None:
+    """On the items both have; None when there are too few. Within the margin they count as the same."""
     shared = [item for item in scores.values if item in baseline.values]
     if len(shared) < FEW:
         return None
@@ -83,7 +86,14 @@ def comparison_of(scores: Scores, baseline: Scores, family: Family, names: Mappi
         same=len(d) - better - worse,
         detectable=detectable_difference(d),
         verdict="",
+        margin=margin,
+        p_same=None if margin is None else equivalence_p(d, margin, width=_width(family)),
     )
+
+
+def _width(family: Family) -> float | None:
+    """The largest difference there can be."""
+    return family.scale[1] - family.scale[0] if family.scale else None
 
 
 def _difference(d: Floats, family: Family) -> Interval:
@@ -102,13 +112,17 @@ def adjusted(
     """With p adjusted over those shown, and the verdict that follows."""
     there = [c for c in comparisons if c is not None]
     now = iter(adjust([c.p for c in there]))
-    return [None if c is None else _judged(c, next(now), family) for c in comparisons]
+    same = iter(adjust([c.p_same for c in there if c.p_same is not None]))
+    told = [c if c is None or c.p_same is None else c.model_copy(update={"p_same": next(same)}) for c in comparisons]
+    return [None if c is None else _judged(c, next(now), family) for c in told]
 
 
 def _judged(comparison: Comparison, p_adjusted: float, family: Family) -> Comparison:
     """With the verdict in words; answers that are even in every pair need not be identical."""
     if comparison.same == comparison.n and family.kind != "preference":
         words = "identical"
+    elif p_adjusted >= LEVEL and comparison.p_same is not None and comparison.p_same < LEVEL:
+        words = f"same within {comparison.margin:g}"
     elif p_adjusted >= LEVEL:
         words = "can't tell"
     else:

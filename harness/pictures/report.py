@@ -245,6 +245,9 @@ def _closing(report: Report, *, full: bool) -> Iterator[str]:
         return
     if any(r.comparison and r.comparison.verdict == "can't tell" for t in report.tables for r in t.rows):
         yield "could have missed x: smaller true differences are seen less than 4 times in 5"
+    margins = {r.comparison.margin for r in table.rows if r.comparison and r.comparison.margin is not None}
+    for margin in margins:
+        yield f"same within {margin:g}: the 90 % interval of the difference lies inside ±{margin:g} (p after Holm)"
     if any(r.comparison for r in table.rows):
         yield "vs and +/-/=: paired on the items both have; p after Holm over the rows shown"
     for card in report.cards:

@@ -1,0 +1,33 @@
+"""What has to hold for a checkpoint to pass, for a continuous integration that asks by exit code."""
+
+from collections.abc import Iterator
+
+from harness.findings import Report
+
+
+def gates(report: Report, *, if_worse: bool = False, under: float | None = None) -> Iterator[str]:
+    """What does not hold, a line each.
+
+    Args:
+        report: What was found.
+        if_worse: No checkpoint may be worse than the baseline, in any table of test items.
+        under: What every checkpoint but the baseline must reach in the first table of test items; where less is
+            better, what none may exceed.
+    """
+    tested = [table for table in report.tables if table.role == "test"]
+    if if_worse:
+        for table in tested:
+            for row in table.rows:
+                if row.comparison and row.comparison.verdict == "worse":
+                    c = row.comparison
+                    what = f"{c.checkpoint} is worse than {c.baseline} on {table.name} ({c.difference:+.1f})"
+                    yield f"--fail-if-worse: {what}"
+    if under is not None and tested:
+        for row in tested[0].rows:
+            s = row.summary
+            if s.checkpoint == tested[0].baseline and len(tested[0].rows) > 1:
+                continue
+            short = s.estimate is None or (s.estimate < under if s.higher_is_better else s.estimate > under)
+            if short:
+                has = "has no score" if s.estimate is None else f"has {s.estimate:.1f}"
+                yield f"--fail-under {under:g}: {s.checkpoint} {has} on {tested[0].name}"

@@ -1,0 +1,31 @@
+"""Are two checkpoints the same, as far as anybody cares?"""
+
+import math
+
+from harness.stats.intervals import Floats
+
+
+def equivalence_p(differences: Floats, margin: float, *, width: float | None = None) -> float:
+    """The p of a mean difference outside of ±margin: of two one-sided t tests the larger one.
+
+    Below .05 exactly where the 90 % t interval lies inside ±margin (Schuirmann 1987, J. Pharmacokinet. Biopharm.
+    15:657). Where all differences are the same, t would know the mean exactly; then at least a share u of other items
+    would have to lie at the worst end for the mean to reach the margin, and p = (1 - u)^n is the chance that none of n
+    is among them (the rule of three's argument, Hanley and Lippman-Hand 1983, JAMA 249:1743).
+
+    Args:
+        differences: (n,) one checkpoint's score minus the other's, item by item, n >= 2.
+        margin: Above 0, in the unit of the differences.
+        width: The largest difference there can be; None without bounds.
+    """
+    from scipy.stats import t
+
+    n, mean = len(differences), float(differences.mean())
+    if abs(mean) >= margin:
+        return 1.0
+    if float(differences.min()) == float(differences.max()):
+        if width is None:
+            return 1.0
+        return (1 - min(1.0, (margin - abs(mean)) / (width + abs(mean)))) ** n
+    se = float(differences.std(ddof=1)) / math.sqrt(n)
+    return float(t.sf((margin - abs(mean)) / se, n - 1))
