@@ -16,6 +16,7 @@ from harness.commands.finetune import finetune
 from harness.commands.flag_sets import with_answer_flags
 from harness.commands.judge import judge
 from harness.commands.mmlu import mmlu
+from harness.commands.plan import plan
 from harness.commands.run import run as run_folders
 from harness.commands.show import show as show_items
 from harness.commands.showing import DONE, json_of, say_hidden, show
@@ -120,6 +121,7 @@ app.command()(bench)
 app.command()(tasks)
 app.command("run")(run_folders)
 app.command("show")(show_items)
+app.command()(plan)
 app.command()(validate)
 
 

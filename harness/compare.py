@@ -33,6 +33,7 @@ def compare(
     chosen: Sequence[str] = (),
     only: Callable[[Family], bool] = lambda family: True,
     margin: float | None = None,
+    look: bool = True,
 ) -> Report:
     """Set side by side what a run has recorded, and count the look at its test set.
 
@@ -45,6 +46,7 @@ def compare(
         chosen: Ids of evaluations to take in place of the newest.
         only: Which metrics to show.
         margin: Differences within it count as none, in points of a table.
+        look: Count this as a look at the test set's numbers.
 
     Raises:
         HarnessError: If nothing is recorded, a name is unknown, or evaluations do not fit together.
@@ -73,7 +75,7 @@ def compare(
         report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in trained}
         own = [s for s in judged.scores if not s.anchor and s.evaluation.notes]
         report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in own}
-        report.looks, counted = _count_look(run, recorded, judged.dataset)
+        report.looks, counted = _count_look(run, recorded, judged.dataset) if look else (0, True)
         report.cards = [*_cards(run, shown, names, recorded)]
         report.panel = panel_for(shown, names)
         if not counted:

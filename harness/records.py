@@ -325,6 +325,7 @@ class Comparison(BaseModel):
         same: Items on which they are equal.
         detectable: The difference that would be seen with 80 % power.
         verdict: In words.
+        sd: Standard deviation of the differences item by item; None where items do not weigh the same.
         margin: Within which checkpoints count as the same; None where nobody said.
         p_same: Of a difference outside the margin, adjusted as `p_adjusted` is.
     """
@@ -343,5 +344,6 @@ class Comparison(BaseModel):
     same: int
     detectable: float
     verdict: str
+    sd: float | None = None
     margin: float | None = None
     p_same: float | None = None

@@ -86,6 +86,7 @@ def comparison_of(
         same=len(d) - better - worse,
         detectable=detectable_difference(d),
         verdict="",
+        sd=float(d.std(ddof=1)),
         margin=margin,
         p_same=None if margin is None else equivalence_p(d, margin, width=_width(family)),
     )

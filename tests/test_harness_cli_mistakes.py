@@ -141,8 +141,7 @@ def test_data_that_cannot_be_read(place: Place, line: str, said: str) -> None:
         ("respnd base --data data.json", "unknown command 'respnd': did you mean respond?"),
         (
             "zzzz",
-            "unknown command 'zzzz': known: bench, compare, data, demo, export, finetune, judge, mmlu, respond, run, "
-            "show, tasks and 1 more",
+            "unknown command 'zzzz': known: bench, compare, data, demo, export, finetune, judge, mmlu, plan, respond, ",
         ),
         ("respond base --dta data.json", "unknown flag '--dta': did you mean --data"),
         ("respond", "missing argument 'CKPT...'"),

@@ -65,6 +65,20 @@ def detectable_difference(differences: Floats, *, power: float = 0.8, level: flo
     return detectable(se, power=power, level=level)
 
 
+def items_needed(sd: float, difference: float, *, power: float = 0.8, level: float = 0.05) -> int:
+    """Items on which a true difference is seen with probability `power`.
+
+    (z_{1-level/2} + z_power)^2 sd^2 / difference^2 (Miller 2024, arXiv:2411.00640, section 5).
+
+    Args:
+        sd: Standard deviation of the differences item by item.
+        difference: What is to be seen, above 0, in the same unit.
+        power: Probability of seeing it.
+        level: Of the two-sided test.
+    """
+    return max(2, math.ceil((detectable(sd, power=power, level=level) / difference) ** 2 - 1e-9))
+
+
 def detectable(se: float, *, power: float = 0.8, level: float = 0.05) -> float:
     """The true difference that a test at `level` would have seen with probability `power`.
 

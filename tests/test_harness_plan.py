@@ -1,0 +1,62 @@
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.stats.paired import detectable_difference, items_needed, sign_flip_p
+from harness.store import Run
+from tests.command_line import in_process
+from tests.recorded import judged
+
+
+def test_millers_example() -> None:
+    """omega^2 = 1/9, a difference of 3 points, 80 % power: 969 questions (arXiv:2411.00640, section 5)."""
+    assert items_needed(math.sqrt(1 / 9), 0.03) == 969
+
+
+def test_as_many_items_as_are_needed_show_the_difference() -> None:
+    d = np.random.default_rng(1).normal(size=50)
+    n = items_needed(float(d.std(ddof=1)), detectable_difference(d))
+    assert n == 50
+
+
+def test_it_is_seen_in_four_of_five_cases() -> None:
+    rng, n, runs = np.random.default_rng(20261121), items_needed(1.0, 0.4), 400
+    seen = np.mean([sign_flip_p(rng.normal(0.4, 1.0, size=n), resamples=500) < 0.05 for _ in range(runs)])
+    assert abs(seen - 0.8) < 3 * math.sqrt(0.16 / runs) + 0.02
+
+
+def test_the_command_plans_from_what_is_recorded(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    base = [50.0 + n % 5 for n in range(40)]
+    judged(run, "base", base)
+    judged(run, "near", [value + (1 if n % 2 else -1) for n, value in enumerate(base)])
+    judged(run, "twin", base)
+    judged(run, "far", [value + (30 if n % 2 else -30) for n, value in enumerate(base)])
+    said = in_process("plan", "--mde", 3, "--run", run.folder, "--json")
+    assert said.code == 0
+    (told,) = json.loads(said.out)
+    sd = math.sqrt(40 / 39)
+    assert {need["checkpoint"]: need["needed"] for need in told["needs"]} == {
+        "near": items_needed(sd, 3),
+        "twin": None,
+        "far": items_needed(30 * sd, 3),
+    }
+    assert run.read().looks == {}
+    lines = in_process("plan", "--mde", 3, "--run", run.folder).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "items to see a difference of 3 points in 80% of cases (two-sided, p < .05)"
+    assert any(line.startswith(" far ") and "806" in line for line in lines)
+
+
+@pytest.mark.parametrize("words", [("--mde", 0), ("--power", 1)])
+def test_what_cannot_be_planned(tmp_path: Path, words: tuple[str, int]) -> None:
+    assert words[0] in in_process("plan", *words, "--run", tmp_path).mistake()
+
+
+def test_one_checkpoint_alone(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    judged(run, "alone", [1.0, 2.0])
+    assert "wanted two checkpoints" in in_process("plan", "--run", run.folder).mistake()
