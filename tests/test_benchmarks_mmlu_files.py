@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.errors import BenchmarkError
@@ -330,6 +330,7 @@ values = st.recursive(
         ),
     )
 )
+@example({"\n": None})
 def test_any_row_is_a_question_or_one_line_that_names_it(row: Any) -> None:
     try:
         doc = from_fields(row, "birds", "FILE, line 3")

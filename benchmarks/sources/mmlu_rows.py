@@ -44,7 +44,8 @@ def from_fields(row: Any, subject: str | None, where: str) -> Doc:
         raise BenchmarkError(f"{where}: wanted an object with question, choices and answer, found {_shown(row)}")
     for field in ("question", "choices", "answer", *(("subject",) if subject is None else ())):
         if field not in row:
-            raise BenchmarkError(f"{where}: wanted the field {field!r}, found {', '.join(map(str, row)) or 'none'}")
+            there = ", ".join(name if name.isprintable() else repr(name) for name in map(str, row))
+            raise BenchmarkError(f"{where}: wanted the field {field!r}, found {there or 'none'}")
     question, choices = row["question"], row["choices"]
     if not isinstance(question, str):
         raise BenchmarkError(f"{where}: wanted text in 'question', found {_shown(question)}")
