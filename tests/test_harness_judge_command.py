@@ -76,7 +76,7 @@ def test_what_it_will_take_is_said_before_and_after_a_pilot(judge: Judge, server
     assert said.code == 0
     first, cost, pilot, spent = [line for line in said.err.splitlines() if line.startswith(("m:", "cost:"))]
     assert re.fullmatch(r"m: 40 calls, about [\d,]+ prompt tokens, at most 40,960 reply tokens", first)
-    assert re.fullmatch(r"cost: 0\.0\d for the prompts, at most 0\.\d\d with the replies", cost)
+    assert re.fullmatch(r"cost: about 0\.0\d for the prompts, at most about 0\.\d\d with the replies", cost)
     assert re.match(r"m: first 8 in \d+\.\d s: the remaining 32 in about \d+ s, about", pilot)
     assert re.fullmatch(r"m: 40 calls cost 0\.00", spent)
     assert len(server.asked) == 40
@@ -120,6 +120,16 @@ def test_a_cap_on_the_cost_waits_for_calls_that_cost_less_than_they_could(judge:
     said = judge("--price-prompt", 100, "--price-output", 200, "--max-cost", 0.5, "--judge-max-tokens", 100)
     assert said.code == 0
     assert len(server.asked) == 40
+
+
+def test_a_dry_run_counts_answers_made_elsewhere_beside_those_that_are_not_there(
+    judge: Judge, make_checkpoint: MakeCheckpoint, answers: Path, server: Server
+) -> None:
+    said = judge(make_checkpoint("base"), "--data", answers, "--dry-run", "--json")
+    assert said.code == 0, said
+    (told,) = json.loads(said.out)
+    assert told["calls"] == 80  # forty of each
+    assert server.asked == []
 
 
 def test_a_dry_run_needs_no_answers(tmp_path: Path, url: str, make_checkpoint: MakeCheckpoint, server: Server) -> None:

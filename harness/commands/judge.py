@@ -58,12 +58,12 @@ def judge(
         raise HarnessError("wanted checkpoints to judge, or --responses FILE; found neither")
     by = Judging(judges or ["reference"], judging, answers.concurrency, fresh=fresh, retry_unscored=retry_unscored)
     by.refuse_wrong() if dry_run else by.refuse_unusable(kept, screen)  # before time is spent on answers
-    answered = _made_elsewhere(kept, responses or [], data, limit, fields, by, screen)
     if dry_run:
         with TemporaryDirectory() as scratch:
             run, there = _recorded(kept, checkpoints or [], data, limit, screen, Path(scratch), validation=validation)
-            by.dry_run(run, answered + there, screen)
+            by.dry_run(run, _made_elsewhere(run, responses or [], data, limit, fields, by, screen) + there, screen)
         return DONE
+    answered = _made_elsewhere(kept, responses or [], data, limit, fields, by, screen)
     answered += _collected(kept, checkpoints or [], data, limit, answers, by, screen, validation=validation)
     _warn_of_several_sets(answered, screen)
     made = by.judge(kept, answered, screen)

@@ -84,7 +84,7 @@ def before_lines(asked: Estimate, judge: str, price: "Price | None") -> list[str
     if price:
         most = price.of(asked.tokens, asked.most_output)
         least = price.of(asked.tokens, 0)
-        lines.append(f"cost: {least:,.2f} for the prompts, at most {most:,.2f} with the replies")
+        lines.append(f"cost: {about}{least:,.2f} for the prompts, at most {about}{most:,.2f} with the replies")
     return lines
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from finetune.instructions import Entry, Message
@@ -37,16 +38,22 @@ def local_judge(reference: str, options: "JudgeOptions") -> "LLMJudge":
     from judges.local_client import LocalClient
     from judges.rubric import load_rubric
 
-    targets = resolve([reference])
-    if len(targets) != 1:
-        names = ", ".join(target.record.name for target in targets)
-        raise HarnessError(f"--judge {reference}: wanted one model, found {len(targets)} ({names}); name one of them")
-    target = targets[0]
+    target = _target(reference)
     identity = {"api": "local", "model": target.record.name, "version": target.record.fingerprint}
     client = LocalClient(target.record.name, _Answerer(target), identity=identity, concurrency=SIDE_BY_SIDE)
     # Nothing makes it keep to a schema, and finding that out would be two long replies.
     settings = replace(options.settings, form=Form.TEXT)
     return LLMJudge(client, load_rubric(options.rubric), settings, options.meter)
+
+
+@cache
+def _target(reference: str) -> Target:
+    """The one model a reference stands for; its weights are read through for their hash, and that once."""
+    targets = resolve([reference])
+    if len(targets) != 1:
+        names = ", ".join(target.record.name for target in targets)
+        raise HarnessError(f"--judge {reference}: wanted one model, found {len(targets)} ({names}); name one of them")
+    return targets[0]
 
 
 class _Answerer:
