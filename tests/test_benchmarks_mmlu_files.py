@@ -302,6 +302,7 @@ def test_bad_json_is_named_with_its_line(tmp_path: Path) -> None:
         (b'{"question": \n', "is not JSON: .* at line 1, column 14"),
         (b"\xff", "is not UTF-8"),
         (b"[" * 100_000, "nested too deep"),
+        (b"[" + b"9" * 5000 + b"]", "a number has too many digits at or after line 1"),
         (b"[1]", r"test\.json, item 1: wanted an object"),
         (b'[{"question": "q", "choices": [], "answer": 0}]', "item 1: wanted the field 'subject'"),
     ):

@@ -7,6 +7,7 @@ import pytest
 
 from tests.command_line import in_process
 from tests.conftest import MakeCheckpoint
+from tests.foreign_folders import CHATML, write_foreign
 
 
 @pytest.fixture
@@ -55,3 +56,13 @@ def test_what_stands_for_several_models_is_no_judge(
     assert "wanted one model, found 2" in said.mistake()
     said = in_process("judge", "--responses", answers, "--judge", tmp_path / "nothing", "--run", tmp_path / "run")
     assert "unknown judge" in said.mistake()
+
+
+def test_a_model_that_transformers_runs_judges_too(tmp_path: Path, answers: Path) -> None:
+    folder = write_foreign(tmp_path / "opt", "opt", tokenizer={"chat_template": CHATML}, max_position_embeddings=2048)
+    words = ("judge", "--responses", answers, "--judge", folder, "--run", tmp_path / "run", "--limit", 2, "--json")
+    said = in_process(*words, "--judge-max-tokens", 4)
+    assert said.code == 1
+    (card,) = json.loads(said.out)["cards"]
+    assert (card["judge"], card["form"], card["n"]) == ("opt", "text", 2)
+    assert set(card["unscored"]) <= {"unreadable", "truncated", "empty reply"}

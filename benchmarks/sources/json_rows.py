@@ -36,3 +36,7 @@ def _parsed(text: str, path: Path, first_line: int) -> Any:
         raise BenchmarkError(f"{path} is not JSON: {error.msg} at line {line}, column {error.colno}") from None
     except RecursionError:
         raise BenchmarkError(f"{path} is not JSON: brackets nested too deep at line {first_line}") from None
+    except ValueError:  # Python's limit on the digits of a number, beside errors of syntax the only one
+        raise BenchmarkError(
+            f"{path} is not JSON that can be read: a number has too many digits at or after line {first_line}"
+        ) from None
