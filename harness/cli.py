@@ -21,8 +21,8 @@ from harness.commands.run import run as run_folders
 from harness.commands.show import show as show_items
 from harness.commands.showing import DONE, json_of, say_hidden, show
 from harness.commands.validate import validate
+from harness.comparing.gates import gates
 from harness.errors import HarnessError
-from harness.gates import gates
 from harness.mistakes import in_words
 from harness.respond import AnswerSettings
 from harness.screen import Screen

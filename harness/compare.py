@@ -5,20 +5,20 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from harness.agreement import agreements
-from harness.baseline import baseline_in, usual_baseline
 from harness.cards.card import JudgeCard
 from harness.cards.recorded import card_for, keep_card, panel_for
+from harness.comparing.agreement import agreements
+from harness.comparing.baseline import baseline_in, usual_baseline
+from harness.comparing.groups import breakdown
+from harness.comparing.scores import EXPECTED, Family
+from harness.comparing.select import families
+from harness.comparing.side_by_side import FEW, LEVEL, adjusted, comparison_of, summarise
+from harness.comparing.trajectory import trajectory
 from harness.errors import HarnessError
 from harness.findings import JUDGED, Losses, Pick, Report, Row, Table
-from harness.groups import breakdown
 from harness.naming import as_recorded, choose_checkpoints, display_names
 from harness.records import CheckpointRecord
-from harness.scores import EXPECTED, Family
-from harness.select import families
-from harness.side_by_side import FEW, LEVEL, adjusted, comparison_of, summarise
 from harness.store import Run, RunFile
-from harness.trajectory import trajectory
 
 TURNED = 1.005  # a loss that ends so much above its lowest has risen; less is noise between two steps
 

@@ -6,6 +6,8 @@ from pydantic import BaseModel
 
 from harness.cards.card import JudgeCard
 from harness.cards.panel import Panel
+from harness.opinions.findings import Opinions
+from harness.overlap.findings import Overlap
 from harness.records import Comparison, Role, Summary
 
 JUDGED = ("judge", "preference")  # kinds of tables that judges make
@@ -31,6 +33,9 @@ class Table(BaseModel):
         rows: In training order.
         at_chance: Whether no checkpoint can be told from guessing; None where chance is unknown.
         others: The benchmark's other metrics over all items, by metric and name of the checkpoint.
+        clusters: What the items are clustered by, such as "subject"; "" where they are not.
+        pairs: Every checkpoint against every other one, p adjusted over all of them; where that was asked for.
+        warnings: What makes the comparisons doubtful, a sentence each.
     """
 
     name: str
@@ -42,6 +47,9 @@ class Table(BaseModel):
     rows: list[Row]
     at_chance: bool | None = None
     others: dict[str, dict[str, float]] = {}
+    clusters: str = ""
+    pairs: list[Comparison] = []
+    warnings: list[str] = []
 
 
 class Pick(BaseModel):
@@ -181,6 +189,24 @@ class Agreement(BaseModel):
     written: float
 
 
+class Settle(BaseModel):
+    """What it would take to tell a checkpoint from the pick.
+
+    Attributes:
+        checkpoint: The one that cannot be told apart.
+        pick: The pick.
+        points: The difference that is to be seen, in points of the headline's table.
+        n: Items they share now.
+        needed: Items that show it in 4 of 5 cases.
+    """
+
+    checkpoint: str
+    pick: str
+    points: float
+    n: int
+    needed: int
+
+
 class Report(BaseModel):
     """Everything the picture shows.
 
@@ -200,6 +226,9 @@ class Report(BaseModel):
         cards: Of the judges of these tables, in their order.
         panel: Of several judges; None where there is one.
         skipped: Checkpoints and benchmarks that could not be evaluated, and why.
+        settle: What would tell apart from the pick those that cannot be told from it.
+        opinions: The judge, people, and the judge corrected by people; None where people said nothing of these.
+        overlaps: What of the test items and benchmarks is known to be in training data, and the scores without it.
     """
 
     run: str
@@ -217,6 +246,9 @@ class Report(BaseModel):
     cards: list[JudgeCard] = []
     panel: Panel | None = None
     skipped: dict[str, str] = {}
+    settle: list[Settle] = []
+    opinions: Opinions | None = None
+    overlaps: list[Overlap] = []
 
     @property
     def headline(self) -> Table | None:

@@ -7,12 +7,12 @@ from typing import Literal
 from pydantic import BaseModel
 
 from finetune.instructions import Entry, read_entries
-from harness.baseline import usual_baseline
+from harness.comparing.baseline import usual_baseline
+from harness.comparing.scores import EXPECTED, Family, Scores
+from harness.comparing.select import families
 from harness.errors import HarnessError, unknown_name
 from harness.naming import as_recorded, choose_checkpoints, display_names
 from harness.records import Judged, Outcome, Preference, Response
-from harness.scores import EXPECTED, Family, Scores
-from harness.select import families
 from harness.store import Run
 
 Order = Literal["data", "regressions", "improvements", "disagreements"]

@@ -307,8 +307,24 @@ class Summary(BaseModel):
     chance: float | None = None
 
 
+class Clustered(BaseModel):
+    """A difference with its items in clusters, of which other ones might have been drawn.
+
+    Attributes:
+        clusters: Their number.
+        low: Lower end of the 95 % interval of the difference.
+        high: Upper end.
+        p: Of no difference, two-sided.
+    """
+
+    clusters: int
+    low: float
+    high: float
+    p: float
+
+
 class Comparison(BaseModel):
-    """Two checkpoints on the items that both have.
+    """Two checkpoints, or two recipes, on the items that both have.
 
     Attributes:
         checkpoint: Name of the one that is compared.
@@ -328,6 +344,11 @@ class Comparison(BaseModel):
         sd: Standard deviation of the differences item by item; None where items do not weigh the same.
         margin: Within which checkpoints count as the same; None where nobody said.
         p_same: Of a difference outside the margin, adjusted as `p_adjusted` is.
+        missing: Share of the items of either that the other has no value for.
+        clustered: The same difference with its items in clusters; None where nothing is clustered. `p` is the larger.
+        bootstrap: 95 % percentile bootstrap interval of the difference (items, or clusters, drawn again), as a check;
+            None where nobody asked for it.
+        seeds: Checkpoints behind each of the two, where these are recipes.
     """
 
     checkpoint: str
@@ -347,3 +368,7 @@ class Comparison(BaseModel):
     sd: float | None = None
     margin: float | None = None
     p_same: float | None = None
+    missing: float = 0.0
+    clustered: Clustered | None = None
+    bootstrap: tuple[float, float] | None = None
+    seeds: tuple[int, int] | None = None

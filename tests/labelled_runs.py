@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.comparing.scores import judge_folder
 from harness.records import Evaluation, Verdict
-from harness.scores import judge_folder
 from harness.store import Run
 from harness.validation.labels import Label
 from tests.recorded import checkpoint

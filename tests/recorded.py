@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from harness.comparing.scores import judge_folder
 from harness.records import JSON, CheckpointRecord, Evaluation, Outcome, Role, Verdict
-from harness.scores import judge_folder
 from harness.store import Run
 
 Score = float | str | None  # a score; why there is none; None when nobody judged it yet

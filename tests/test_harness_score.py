@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from finetune.instructions import DataSet, Entry
+from harness.comparing.scores import judge_family
 from harness.errors import HarnessError
 from harness.judging.judgments import Order, settle
 from harness.judging.score import verdicts_wanted
 from harness.records import Evaluation, Response, Verdict
-from harness.scores import judge_family
 from harness.store import Run
 from judges.base import Judge, Judgment, Unscored
 from judges.catalog import JudgeOptions, judge_from_reference

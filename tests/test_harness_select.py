@@ -5,10 +5,10 @@ import pytest
 
 from harness.checkpoints import resolve
 from harness.compare import compare
+from harness.comparing.scores import Family, judge_folder
+from harness.comparing.select import families
 from harness.errors import HarnessError
 from harness.naming import as_recorded, choose_checkpoints
-from harness.scores import Family, judge_folder
-from harness.select import families
 from harness.store import Run
 from tests.conftest import MakeCheckpoint
 from tests.recorded import checkpoint, judged, measured

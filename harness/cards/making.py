@@ -10,7 +10,7 @@ from harness.cards.card import HumanAgreement, JudgeCard, LengthTrend, Repeats
 from harness.cards.position import position_of
 from harness.cards.rows import CardRow, by_subject
 from harness.cards.warnings import related, uneven
-from harness.scores import EXPECTED
+from harness.comparing.scores import EXPECTED
 from harness.stats.regression import doublings, within_slope
 
 _RULES = ("reference", "check")  # judges that ask no model

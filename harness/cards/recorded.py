@@ -7,10 +7,10 @@ from harness.cards.making import card_of
 from harness.cards.panel import Panel
 from harness.cards.rows import CardRow
 from harness.cards.sitting import panel_of
+from harness.comparing.scores import Family, judge_folder
 from harness.errors import HarnessError
 from harness.findings import JUDGED
 from harness.records import CheckpointRecord, Judged, Preference, Verdict
-from harness.scores import Family, judge_folder
 from harness.store import Run
 from harness.validation.kept import agreement_with_people
 

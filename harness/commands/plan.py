@@ -29,8 +29,8 @@ def plan(
 ) -> int:
     """How many items it takes to see a difference, from how much the recorded ones vary."""
     from harness.compare import compare
+    from harness.comparing.planning import plans
     from harness.pictures.plan import plan_picture
-    from harness.planning import plans
     from harness.store import Run
 
     report = compare(

@@ -11,10 +11,10 @@ from finetune.styles import CHAT, check_style
 from harness.commands import options
 from harness.commands.flag_sets import with_answer_flags, with_judging_flags
 from harness.commands.showing import DONE, READING, show
+from harness.comparing.scores import EXPECTED
 from harness.errors import HarnessError
 from harness.judging.settings import JudgingSettings
 from harness.respond import AnswerSettings
-from harness.scores import EXPECTED
 from harness.screen import Screen
 from harness.store import Run
 
@@ -134,7 +134,7 @@ def _tell(found: "Gathered", screen: Screen) -> None:
 
 def _check_baseline(baseline: str | None, kept: Run, found: "Gathered") -> None:
     """Refuse a baseline that nobody knows before anything is computed."""
-    from harness.baseline import baseline_in
+    from harness.comparing.baseline import baseline_in
 
     if baseline is not None:
         recorded = kept.read()

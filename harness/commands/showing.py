@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.comparing.scores import EXPECTED
 from harness.findings import Report
-from harness.scores import EXPECTED
 from harness.screen import Screen
 from harness.store import Run
 

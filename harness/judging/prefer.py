@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from finetune.instructions import DataSet, Entry
+from harness.comparing.scores import EXPECTED, judge_folder
 from harness.judging.judgments import Batch, Order, Wanted, settings_in, told
 from harness.records import CheckpointRecord, Evaluation, Preference, Response
-from harness.scores import EXPECTED, judge_folder
 from harness.store import record_key
 
 if TYPE_CHECKING:

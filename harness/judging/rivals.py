@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.baseline import usual_baseline
+from harness.comparing.baseline import usual_baseline
+from harness.comparing.scores import EXPECTED
 from harness.errors import HarnessError
 from harness.judging.prefer import EXPECTED_ANSWERS, Rival
 from harness.naming import as_recorded, choose_checkpoints
 from harness.records import CheckpointRecord, Evaluation
-from harness.scores import EXPECTED
 from harness.store import Run
 
 if TYPE_CHECKING:

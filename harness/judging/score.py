@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from finetune.instructions import DataSet, Entry
+from harness.comparing.scores import judge_folder
 from harness.judging.judgments import Batch, Order, Wanted, settings_in, told
 from harness.records import JSON, CheckpointRecord, Evaluation, Response, Verdict
-from harness.scores import judge_folder
 from harness.store import record_key
 
 if TYPE_CHECKING:

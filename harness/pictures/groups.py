@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from harness.comparing.side_by_side import LEVEL
 from harness.findings import Agreement, Breakdown, Part, Row
-from harness.side_by_side import LEVEL
 
 WIDTH = 80
 SHORT = {"mean of subjects": "mean of\nsubjects", "social_sciences": "social\nsciences"}

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.planning import Plan
+from harness.comparing.planning import Plan
 from harness.screen import visible
 
 

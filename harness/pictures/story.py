@@ -8,10 +8,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from finetune.instructions import Entry, read_entries
+from harness.comparing.scores import judge_folder
 from harness.findings import Report
 from harness.naming import choose_checkpoints, display_names
 from harness.records import CheckpointRecord, Evaluation, Response, Verdict
-from harness.scores import judge_folder
 from harness.store import Run
 
 

@@ -6,8 +6,8 @@ from pydantic import ValidationError
 
 from finetune.atomic import whole_file
 from harness.cards.card import HumanAgreement
+from harness.comparing.scores import judge_folder
 from harness.errors import HarnessError
-from harness.scores import judge_folder
 from harness.store import Run
 from harness.validation.results import People
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.comparing.scores import judge_family
 from harness.errors import HarnessError, unknown_name
 from harness.records import CheckpointRecord, Evaluation
-from harness.scores import judge_family
 from harness.store import Run, RunFile
 from harness.validation.labels import Label, Scale
 

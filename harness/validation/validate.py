@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.instructions import DataSet, read_data_set
+from harness.comparing.scores import judge_folder
 from harness.errors import HarnessError
 from harness.judging.judgments import Wanted
 from harness.respond import Progress
-from harness.scores import judge_folder
 from harness.store import Run
 from harness.validation.kept import FOLDER, keep_people
 from harness.validation.labels import Label

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from harness.comparing.scores import Family, Scores
 from harness.findings import Agreement
 from harness.records import Outcome
-from harness.scores import Family, Scores
 from harness.stats.intervals import wilson_interval
 from harness.store import Run
 

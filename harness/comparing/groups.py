@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.presets import MMLU_GROUPS, MMLU_SHOTS, MMLU_SUBJECTS
+from harness.comparing.scores import Family, Scores
+from harness.comparing.side_by_side import FEW, adjusted, comparison_of, summarise
 from harness.findings import Breakdown, Part, Row
 from harness.records import CheckpointRecord, Comparison, Summary
-from harness.scores import Family, Scores
-from harness.side_by_side import FEW, adjusted, comparison_of, summarise
 from harness.stats.intervals import Floats, constant_interval
 from harness.stats.multiplicity import benjamini_hochberg
 from harness.stats.paired import detectable, mcnemar_p

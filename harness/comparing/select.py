@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+from harness.comparing.scores import Family, benchmark_family, judge_family, preference_family
 from harness.errors import HarnessError, unknown_name
 from harness.records import JSON, CheckpointRecord, Evaluation
-from harness.scores import Family, benchmark_family, judge_family, preference_family
 from harness.store import Run, RunFile
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from harness.comparing.scores import EVEN, Family, Scores
 from harness.records import Comparison, Summary
-from harness.scores import EVEN, Family, Scores
 from harness.stats.equivalence import equivalence_p
 from harness.stats.intervals import Floats, Interval, constant_interval, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
