@@ -11,23 +11,26 @@ from typer.exceptions import Abort, TyperException
 
 from harness.commands import options
 from harness.commands.bench import bench, tasks
+from harness.commands.compare import compare
 from harness.commands.data import data
 from harness.commands.finetune import finetune
 from harness.commands.flag_sets import with_answer_flags
 from harness.commands.judge import judge
 from harness.commands.mmlu import mmlu
+from harness.commands.overlap import overlap
 from harness.commands.plan import plan
+from harness.commands.report import report
+from harness.commands.review import review
 from harness.commands.run import run as run_folders
 from harness.commands.show import show as show_items
-from harness.commands.showing import DONE, json_of, say_hidden, show
+from harness.commands.showing import DONE, WITH_FAILURES, json_of, say_hidden
 from harness.commands.validate import validate
-from harness.comparing.gates import gates
 from harness.errors import HarnessError
 from harness.mistakes import in_words
 from harness.respond import AnswerSettings
 from harness.screen import Screen
 
-WITH_FAILURES, WRONG_USE, INTERRUPTED = 1, 2, 130
+WRONG_USE, INTERRUPTED = 2, 130
 
 app = typer.Typer(
     help="Which of my checkpoints is really better, at what, and how sure can I be?",
@@ -121,59 +124,14 @@ app.command()(bench)
 app.command()(tasks)
 app.command("run")(run_folders)
 app.command("show")(show_items)
+app.command()(review)
+app.command()(report)
 app.command()(plan)
 app.command()(validate)
+app.command()(overlap)
 
 
-@app.command()
-def compare(
-    checkpoints: Annotated[
-        list[str] | None, typer.Argument(metavar="[CKPT...]", help="All recorded, or these.")
-    ] = None,
-    baseline: Annotated[str | None, typer.Option(help="What the others are compared with; default: the base.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Name of a data set; default: the newest.")] = None,
-    judges: Annotated[
-        list[str] | None, typer.Option("--judge", help="Name of a judge; default: the newest. May be repeated.")
-    ] = None,
-    margin: Annotated[
-        float | None, typer.Option(min=0.000001, help="Differences within ±M points count as none: same within M.")
-    ] = None,
-    fail_if_worse: Annotated[
-        bool, typer.Option("--fail-if-worse", help="Exit code 1 if a checkpoint is worse than the baseline anywhere.")
-    ] = False,
-    fail_under: Annotated[
-        float | None, typer.Option(metavar="X", help="Exit code 1 if the first table has a checkpoint below X.")
-    ] = None,
-    evaluation: Annotated[list[str] | None, typer.Option("--eval", help="Id of an evaluation to take.")] = None,
-    run_folder: options.RunFolder = options.DEFAULT_RUN,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    full: options.Full = False,
-    config: options.Config = None,
-) -> int:
-    """Everything recorded, side by side: which checkpoint to ship, at what it is better, how sure."""
-    from harness.compare import compare as compare_recorded
-    from harness.store import Run
-
-    datasets = {dataset} if dataset else set()
-    report = compare_recorded(
-        Run(run_folder),
-        wanted=[*(checkpoints or [])],
-        baseline=baseline,
-        datasets=datasets,
-        judges=[*(judges or [])],
-        chosen=[*(evaluation or [])],
-        margin=margin,
-    )
-    screen = Screen(json=json, quiet=quiet)
-    for name, leaked in report.leaked.items():
-        if leaked:
-            screen.warn(f"{leaked} test items are among the entries {name} was trained on")
-    show(report, screen, full=full)
-    failures = [*gates(report, if_worse=fail_if_worse, under=fail_under)]
-    for line in failures:
-        screen.warn(line)
-    return WITH_FAILURES if failures else DONE
+app.command()(compare)
 
 
 @app.command()

@@ -1,21 +1,25 @@
 """Summaries, comparisons and the pick: what the records say about checkpoints side by side."""
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from harness.cards.card import JudgeCard
 from harness.cards.recorded import card_for, keep_card, panel_for
 from harness.comparing.agreement import agreements
 from harness.comparing.baseline import baseline_in, usual_baseline
+from harness.comparing.by_field import by_field
+from harness.comparing.contests import Contests
+from harness.comparing.fields import having, with_clusters
 from harness.comparing.groups import breakdown
-from harness.comparing.scores import EXPECTED, Family
+from harness.comparing.picking import pick_of, settle
+from harness.comparing.recipes import Recipes, as_recipes, parse_recipes, recipe_names, recipe_slug
+from harness.comparing.scores import Family, Scores
 from harness.comparing.select import families
-from harness.comparing.side_by_side import FEW, LEVEL, adjusted, comparison_of, summarise
+from harness.comparing.tables import baseline_of, table_for
+from harness.comparing.terms import PLAIN, Terms
 from harness.comparing.trajectory import trajectory
 from harness.errors import HarnessError
-from harness.findings import JUDGED, Losses, Pick, Report, Row, Table
+from harness.findings import JUDGED, Breakdown, Losses, Report
 from harness.naming import as_recorded, choose_checkpoints, display_names
 from harness.records import CheckpointRecord
 from harness.store import Run, RunFile
@@ -32,7 +36,13 @@ def compare(
     judges: Sequence[str] = (),
     chosen: Sequence[str] = (),
     only: Callable[[Family], bool] = lambda family: True,
-    margin: float | None = None,
+    metrics: Sequence[str] = (),
+    by: str | None = None,
+    cluster: str | None = None,
+    groups: Sequence[str] = (),
+    more: Callable[[list[Family]], list[Family]] = lambda families: families,
+    all_pairs: bool = False,
+    terms: Terms = PLAIN,
     look: bool = True,
 ) -> Report:
     """Set side by side what a run has recorded, and count the look at its test set.
@@ -44,52 +54,103 @@ def compare(
         datasets: Beginnings of data sets' labels; the newest when empty.
         judges: Beginnings of judges' names; the newest when empty. Several are also taken together.
         chosen: Ids of evaluations to take in place of the newest.
-        only: Which metrics to show.
-        margin: Differences within it count as none, in points of a table.
+        only: Which tables to show.
+        metrics: Metrics to show where a table has them, in place of what it is known by.
+        by: Field of the items (subject, category) to show each table by that has it.
+        cluster: Field of the items that says which belong together, as a sample of more such clusters.
+        groups: Recipes, `NAME=CKPT,CKPT,...`: seeds of one training, taken as one.
+        more: What adds results made elsewhere to those recorded.
+        all_pairs: Every checkpoint against every other one too.
+        terms: The margin, the draws of the bootstrap, and whether missing items forbid a verdict.
         look: Count this as a look at the test set's numbers.
 
     Raises:
         HarnessError: If nothing is recorded, a name is unknown, or evaluations do not fit together.
     """
     recorded = run.read()
-    versus = baseline_in(recorded, baseline) if baseline and recorded.checkpoints else None
-    names_wanted = [name for text in wanted for name in as_recorded(recorded, text)]
-    if versus and wanted:
-        names_wanted.append(versus.slug)
-    checkpoints = choose_checkpoints(recorded, names_wanted)
-    shown, left_out = families(run, recorded, checkpoints, datasets=datasets, judges=judges, chosen=chosen)
-    shown = [family for family in shown if only(family)]
-    if not shown:
+    recipes = parse_recipes(recorded, groups)
+    checkpoints, base = _chosen(recorded, wanted, baseline, recipes)
+    found, left_out = families(
+        run, recorded, checkpoints, datasets=datasets, judges=judges, chosen=chosen, metrics=metrics
+    )
+    plain = more([family for family in found if only(family)])
+    if not plain:
         raise HarnessError(f"{run.folder} holds nothing to compare yet; `ift-eval judge` or `ift-eval mmlu` first")
-    names = _anchors(shown) | display_names(checkpoints)
-    base = versus or usual_baseline(checkpoints)
-    tables = [_table(family, names, base, margin) for family in shown]
-    report = Report(run=str(run.folder), baseline=names[base.slug], tables=tables, left_out=left_out)
-    judged = next((f for f in shown if f.kind in JUDGED and f.role == "test"), None)
+    shown = _clustered(run, [as_recipes(family, recipes) for family in plain], cluster)
+    names = _added(shown) | recipe_names(recipes) | display_names(checkpoints)
+    contests = [Contests(family, names, terms) for family in shown]
+    baselines = [baseline_of(family, base) for family in shown]
+    tables = [table_for(*both, all_pairs=all_pairs) for both in zip(contests, baselines, strict=True)]
+    report = Report(run=str(run.folder), baseline=names.get(base, base), tables=tables, left_out=left_out)
+    judged = next((c for c in contests if c.family.kind in JUDGED and c.family.role == "test"), None)
     if judged:
-        same = (judged.name, judged.kind, "validation")
-        validation = next((f for f in shown if (f.name, f.kind, f.role) == same), None)
-        report.pick = _pick(judged, validation, names, base)
-        report.baseline = next(table.baseline for table in tables if table.name == judged.name)
-        trained = [s for s in judged.scores if s.checkpoint.remembers and not s.anchor]  # of others nobody knows
-        report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in trained}
-        own = [s for s in judged.scores if not s.anchor and s.evaluation.notes]
-        report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in own}
-        report.looks, counted = _count_look(run, recorded, judged.dataset) if look else (0, True)
+        _tell_of_judged(report, judged, shown, base)
+        report.looks, counted = _count_look(run, recorded, judged.family.dataset) if look else (0, True)
         report.cards = [*_cards(run, shown, names, recorded)]
         report.panel = panel_for(shown, names)
         if not counted:
             report.notes[str(run.folder)] = ["cannot be written, so this look at the test set is not counted"]
     report.losses = _losses(checkpoints, names)
-    report.breakdowns = [made for family in shown if (made := breakdown(family, names, base))]
-    report.agreements = agreements(run, shown, names)
+    report.breakdowns = _breakdowns(run, shown, names, baselines, by)
+    report.agreements = agreements(run, plain, names)
     report.trajectory = trajectory(checkpoints, tables, names, base)
     return report
 
 
-def _anchors(shown: Sequence[Family]) -> dict[str, str]:
-    """Names of those that were compared with and are no checkpoints of the run, such as the expected answers."""
-    return {s.checkpoint.slug: s.checkpoint.name for family in shown for s in family.scores if s.anchor}
+def _chosen(
+    recorded: RunFile, wanted: Sequence[str], baseline: str | None, recipes: Recipes
+) -> tuple[list[CheckpointRecord], str]:
+    """The checkpoints to show, with all of the recipes', and the slug of the one to compare with."""
+    slug = None
+    names = [name for text in wanted for name in as_recorded(recorded, text)]
+    if names:
+        names += [member.slug for members in recipes.values() for member in members]
+    if baseline is not None and baseline in recipes:
+        slug = recipe_slug(baseline)
+    elif baseline and recorded.checkpoints:
+        slug = baseline_in(recorded, baseline).slug
+        names += [slug] if names else []
+    checkpoints = choose_checkpoints(recorded, names)
+    return checkpoints, slug or (usual_baseline(checkpoints).slug if checkpoints else "")
+
+
+def _clustered(run: Run, shown: list[Family], field: str | None) -> list[Family]:
+    """With the items of those tables that have a field in clusters by it."""
+    values = having(run, shown, field, "--cluster") if field else {}
+    return [with_clusters(f, values[n], field) if field and n in values else f for n, f in enumerate(shown)]
+
+
+def _breakdowns(
+    run: Run, shown: Sequence[Family], names: Mapping[str, str], baselines: Sequence[Scores], by: str | None
+) -> list[Breakdown]:
+    """MMLU's own, and every table's by a field where one is wanted."""
+    values = having(run, shown, by, "--by") if by else {}
+    made = []
+    for n, (family, baseline) in enumerate(zip(shown, baselines, strict=True)):
+        own = breakdown(family, names, baseline)
+        if own is not None:
+            made.append(own)
+        if by and n in values and family.role == "test" and not (own and own.field == by):
+            made.append(by_field(family, by, values[n], baseline, names))
+    return made
+
+
+def _tell_of_judged(report: Report, judged: Contests, shown: Sequence[Family], base: str) -> None:
+    """The pick, what would settle it, leakage, notes: what is said of the first judged table."""
+    family, names = judged.family, judged.names
+    same = (family.name, family.kind, family.metric, "validation")
+    validation = next((f for f in shown if (f.name, f.kind, f.metric, f.role) == same), None)
+    report.pick = pick_of(judged, validation, baseline_of(family, base))
+    report.settle = settle(judged, report.pick) if report.pick else []
+    report.baseline = next(table.baseline for table in report.tables if table.name == family.name)
+    own = [s for s in family.scores if not s.anchor]
+    report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in own if s.checkpoint.remembers}
+    report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in own if s.evaluation.notes}
+
+
+def _added(shown: Sequence[Family]) -> dict[str, str]:
+    """Names of those that are no checkpoints of the run: the expected answers, results made elsewhere."""
+    return {s.checkpoint.slug: s.checkpoint.name for family in shown for s in family.scores}
 
 
 def _count_look(run: Run, recorded: RunFile, dataset: str) -> tuple[int, bool]:
@@ -114,72 +175,6 @@ def _cards(run: Run, shown: Sequence[Family], names: Mapping[str, str], recorded
             with suppress(HarnessError):
                 keep_card(run, family, card)
             yield card
-
-
-def _table(family: Family, names: Mapping[str, str], base: CheckpointRecord, margin: float | None) -> Table:
-    rows = [Row(summary=summarise(scores, family, names[scores.checkpoint.slug])) for scores in family.scores]
-    usual = next((s for s in family.scores if s.checkpoint.slug == base.slug), family.scores[0])
-    baseline = next((s for s in family.scores if s.anchor), usual)
-    others = [(row, s) for row, s in zip(rows, family.scores, strict=True) if s is not baseline]
-    made = [comparison_of(scores, baseline, family, names, margin=margin) for _, scores in others]
-    for (row, _), comparison in zip(others, adjusted(made, family), strict=True):
-        row.comparison = comparison
-    chances = [r.summary for r in rows if r.summary.chance is not None and r.summary.low is not None]
-    at_chance = all(s.low <= s.chance <= s.high for s in chances) if chances else None  # type: ignore[operator]
-    return Table(
-        name=family.name,
-        kind=family.kind,
-        dataset=family.dataset,
-        role=family.role,
-        metric=family.metric,
-        baseline=names[baseline.checkpoint.slug],
-        rows=rows,
-        at_chance=at_chance,
-        others=_others(family, names),
-    )
-
-
-def _others(family: Family, names: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """The family's other metrics, each by checkpoint."""
-    metrics = dict.fromkeys(metric for s in family.scores for metric in s.others)
-    return {m: {names[s.checkpoint.slug]: s.others[m] for s in family.scores if m in s.others} for m in metrics}
-
-
-def _pick(judged: Family, validation: Family | None, names: Mapping[str, str], base: CheckpointRecord) -> Pick | None:
-    """The best on the validation items if all have been judged on them, else on the test items."""
-    candidates = [s for s in judged.scores if s.checkpoint.slug != EXPECTED]
-    if len(candidates) < FEW:
-        return None
-    judged = replace(judged, scores=candidates)
-    on_validation = {s.checkpoint.slug: s for s in validation.scores if s.values} if validation else {}
-    all_validated = all(s.checkpoint.slug in on_validation for s in judged.scores)
-    deciding = [on_validation[s.checkpoint.slug] for s in judged.scores] if all_validated else judged.scores
-    scored = [s for s in deciding if s.values]
-    # On items that all have, or a checkpoint whose hardest items went unscored would win.
-    shared = set.intersection(*(set(s.values) for s in scored)) if scored else set()
-    if not shared:
-        return None
-    best = max(scored, key=lambda s: math.fsum(s.values[item] for item in shared))  # the earliest of equals
-    by_slug = {s.checkpoint.slug: s for s in judged.scores}
-    picked = by_slug[best.checkpoint.slug]
-    others = [s for s in judged.scores if s is not picked]
-    against = [comparison_of(other, picked, judged, names) for other in others]
-    told = [(names[o.checkpoint.slug], c) for o, c in zip(others, adjusted(against, judged), strict=True)]
-    baseline = next((s for s in judged.scores if s.anchor), by_slug.get(base.slug))
-    against_base = None
-    if baseline is not None and baseline is not picked:
-        versus = [comparison_of(s, baseline, judged, names) for s in judged.scores if s is not baseline]
-        against_base = next(
-            (c for c in adjusted(versus, judged) if c and c.checkpoint == names[picked.checkpoint.slug]), None
-        )
-    return Pick(
-        name=names[picked.checkpoint.slug],
-        picked_on="validation" if all_validated else "test",
-        against_base=against_base,
-        undecided=[name for name, c in told if c is None or c.p_adjusted >= LEVEL],
-        n_deciding=len(shared),
-        contradicted=[name for name, c in told if c is not None and c.verdict == "better"],
-    )
 
 
 def _losses(checkpoints: Sequence[CheckpointRecord], names: Mapping[str, str]) -> Losses | None:

@@ -34,8 +34,10 @@ class Table(BaseModel):
         at_chance: Whether no checkpoint can be told from guessing; None where chance is unknown.
         others: The benchmark's other metrics over all items, by metric and name of the checkpoint.
         clusters: What the items are clustered by, such as "subject"; "" where they are not.
+        fixed_clusters: Whether the clusters are all there are, not a sample of more.
         pairs: Every checkpoint against every other one, p adjusted over all of them; where that was asked for.
         warnings: What makes the comparisons doubtful, a sentence each.
+        decimals: Of its numbers, where they are shown.
     """
 
     name: str
@@ -48,8 +50,10 @@ class Table(BaseModel):
     at_chance: bool | None = None
     others: dict[str, dict[str, float]] = {}
     clusters: str = ""
+    fixed_clusters: bool = True
     pairs: list[Comparison] = []
     warnings: list[str] = []
+    decimals: int = 1
 
 
 class Pick(BaseModel):
@@ -93,6 +97,7 @@ class Course(BaseModel):
         name: "judge", the benchmark, or which loss.
         kind: What it comes from.
         values: At each of the trajectory's checkpoints; None where unknown.
+        intervals: 95 % intervals of these; none of losses.
         higher_is_better: Direction.
     """
 
@@ -100,6 +105,7 @@ class Course(BaseModel):
     kind: Literal["judge", "benchmark", "loss"]
     values: list[float | None]
     higher_is_better: bool
+    intervals: list[tuple[float, float] | None] = []
 
     @property
     def best(self) -> int | None:
@@ -119,6 +125,7 @@ class Trajectory(BaseModel):
         courses: What is known at these steps.
         forgotten: For each benchmark on which checkpoints are certainly worse than the base, the last of them.
         kept: Benchmarks on which none is.
+        gained: For each table on which checkpoints are certainly better than the base, the last of them.
     """
 
     names: list[str]
@@ -127,6 +134,7 @@ class Trajectory(BaseModel):
     courses: list[Course]
     forgotten: list[Comparison]
     kept: list[str]
+    gained: list[Comparison] = []
 
 
 class Part(BaseModel):
@@ -152,6 +160,8 @@ class Breakdown(BaseModel):
         baseline: Name of the checkpoint that the rows are compared with.
         parts: All items, the mean of the subjects, the groups, the subjects.
         unlike_published: Why these numbers cannot be set beside published ones; nothing where they can.
+        field: What items of one part have in common.
+        decimals: Of its numbers, where they are shown.
     """
 
     name: str
@@ -159,6 +169,8 @@ class Breakdown(BaseModel):
     baseline: str
     parts: list[Part]
     unlike_published: list[str] = []
+    field: str = "subject"
+    decimals: int = 1
 
     def of_kind(self, *kinds: str) -> list[Part]:
         """The parts of some kinds."""

@@ -1,6 +1,6 @@
 """The items behind the numbers: what was asked, what each checkpoint answered, and what was said of it."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from finetune.instructions import Entry, read_entries
 from harness.comparing.baseline import usual_baseline
+from harness.comparing.fields import fields_of
 from harness.comparing.scores import EXPECTED, Family, Scores
 from harness.comparing.select import families
 from harness.errors import HarnessError, unknown_name
@@ -62,7 +63,7 @@ class Item(BaseModel):
         question: What was asked.
         expected: The expected answer; "" where there is none.
         choices: What there was to choose from.
-        subject: Of a benchmark: what the item belongs to.
+        subject: What the item belongs to: of a benchmark its subject; "" without one.
         answers: In the order of the table.
         difference: Last checkpoint minus first, in the metric's direction; None where one of them has no value.
         spread: How far judgments of the same differ, in points of the scale.
@@ -87,6 +88,9 @@ class Items(BaseModel):
         checkpoints: Whose answers are shown.
         items: As they were wanted.
         total: Items there are.
+        kind: Of the table: "judge", "preference" or "benchmark".
+        dataset: Label of the data set.
+        binary: Whether every item is simply right or wrong.
     """
 
     table: str
@@ -94,6 +98,9 @@ class Items(BaseModel):
     checkpoints: list[str]
     items: list[Item]
     total: int
+    kind: str
+    dataset: str
+    binary: bool
 
 
 @dataclass(frozen=True)
@@ -128,18 +135,76 @@ def items_of(run: Run, wanted: Wanted) -> Items:
     chosen = _chosen(family, wanted, names)
     if wanted.order in ("regressions", "improvements") and len(chosen) < 2:
         raise HarnessError(f"--{wanted.order}: wanted two checkpoints, found {names[chosen[0].checkpoint.slug]} alone")
-    reader = (_Judged if family.kind != "benchmark" else _Benchmark)(run, family, chosen, names)
-    ids = [item for item in dict.fromkeys(item for s in chosen for item in s.evaluation.records)]
+    ids = _ids(chosen)
     if wanted.entries:
         ids = [_id_for(text, ids) for text in wanted.entries]
-    made = [_compared(reader.item(item), family) for item in ids]
+    made = _read(run, family, chosen, names, ids)
     shown = _ordered(made, wanted.order)
+    return _found(family, chosen, names, shown[: wanted.limit], len(made))
+
+
+def items_behind(
+    run: Run, shown: Sequence[Family], *, most: int | None = None, fields: Mapping[str, str] | None = None
+) -> Iterator[Items]:
+    """The items behind tables of test items, all checkpoints of each.
+
+    Args:
+        run: The run.
+        shown: What the tables were made of.
+        most: Items of each table, those on which checkpoints are farthest apart before others; all when None. They
+            come in the order of the data. Nothing is kept in memory of those left out.
+        fields: By data set the field of the items that is their subject; else it is a benchmark's subject, or the
+            category.
+    """
+    names = display_names(list({s.checkpoint.slug: s.checkpoint for f in shown for s in f.scores}.values()))
+    for family in shown:
+        if family.role == "test":
+            ids = _ids(family.scores)
+            made = _read(run, family, family.scores, names, _telling(ids, family, most))
+            subjects = _subjects(run, family, (fields or {}).get(family.dataset))
+            told = [item.model_copy(update={"subject": subjects.get(item.item_id, item.subject)}) for item in made]
+            yield _found(family, family.scores, names, told, len(ids))
+
+
+def _subjects(run: Run, family: Family, field: str | None) -> Mapping[str, str]:
+    known = fields_of(run, family)
+    return known.get(field or "category", {})
+
+
+def _ids(chosen: Sequence[Scores]) -> list[str]:
+    return list(dict.fromkeys(item for s in chosen for item in (s.evaluation.records or s.values)))
+
+
+def _telling(ids: list[str], family: Family, most: int | None) -> list[str]:
+    """Those on which checkpoints are farthest apart, in the order of the data."""
+    if most is None or len(ids) <= most:
+        return ids
+
+    def apart(item: str) -> float:
+        values = [s.values[item] for s in family.scores if item in s.values and not s.anchor]
+        return max(values) - min(values) if values else 0.0
+
+    kept = set(sorted(ids, key=apart, reverse=True)[:most])
+    return [item for item in ids if item in kept]
+
+
+def _read(
+    run: Run, family: Family, chosen: Sequence[Scores], names: Mapping[str, str], ids: Sequence[str]
+) -> list[Item]:
+    reader = (_Judged if family.kind != "benchmark" else _Benchmark)(run, family, chosen, names, set(ids))
+    return [_compared(reader.item(item), family) for item in ids]
+
+
+def _found(family: Family, chosen: Sequence[Scores], names: Mapping[str, str], items: list[Item], total: int) -> Items:
     return Items(
         table=family.name,
         metric=family.metric,
         checkpoints=[names[s.checkpoint.slug] for s in chosen],
-        items=shown[: wanted.limit],
-        total=len(made),
+        items=items,
+        total=total,
+        kind=family.kind,
+        dataset=family.dataset,
+        binary=family.binary,
     )
 
 
@@ -210,11 +275,13 @@ def _ordered(items: list[Item], order: Order) -> list[Item]:
 class _Judged:
     """Items that judges scored or compared."""
 
-    def __init__(self, run: Run, family: Family, chosen: Sequence[Scores], names: Mapping[str, str]) -> None:
+    def __init__(
+        self, run: Run, family: Family, chosen: Sequence[Scores], names: Mapping[str, str], ids: Collection[str]
+    ) -> None:
         self._chosen, self._names = chosen, names
         path = run.data_file(family.dataset)
         self._entries: dict[str, Entry] = {e.item_id: e for e in read_entries(path)} if path.exists() else {}
-        self._said = {s.checkpoint.slug: _by_item(s.judged) for s in family.scores}
+        self._said = {s.checkpoint.slug: _by_item(one for one in s.judged if one.item_id in ids) for s in family.scores}
         slugs = {s.checkpoint.slug for s in chosen}
         self._texts = {slug: _answers(run, family.dataset, slug) for slug in slugs}
 
@@ -271,14 +338,18 @@ def _answers(run: Run, dataset: str, slug: str) -> dict[str, list[str]]:
 class _Benchmark:
     """Items of a benchmark."""
 
-    def __init__(self, run: Run, family: Family, chosen: Sequence[Scores], names: Mapping[str, str]) -> None:
+    def __init__(
+        self, run: Run, family: Family, chosen: Sequence[Scores], names: Mapping[str, str], ids: Collection[str]
+    ) -> None:
         self._chosen, self._names, self._family = chosen, names, family
         task = family.dataset.rpartition("-")[0]
         self._outcomes: dict[str, dict[str, Outcome]] = {}
         for scores in chosen:
             slug = scores.checkpoint.slug
             records = run.records(Outcome, "outcomes", task, slug).read()
-            kept = {i: records[k] for i, (k,) in scores.evaluation.records.items() if k in records}
+            kept = {
+                i: records[k] for i, keys in scores.evaluation.records.items() if i in ids for k in keys if k in records
+            }
             self._outcomes[slug] = kept
 
     def item(self, item_id: str) -> Item:

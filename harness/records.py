@@ -293,6 +293,7 @@ class Summary(BaseModel):
         bounds: The estimate had every unscored item been worst, or best.
         higher_is_better: Direction.
         chance: What guessing gives, where that is known.
+        seeds: Checkpoints behind it, where it is a recipe's.
     """
 
     checkpoint: str
@@ -305,6 +306,7 @@ class Summary(BaseModel):
     bounds: tuple[float, float] | None = None
     higher_is_better: bool = True
     chance: float | None = None
+    seeds: int | None = None
 
 
 class Clustered(BaseModel):
@@ -338,13 +340,14 @@ class Comparison(BaseModel):
         p_adjusted: After Holm over the comparisons shown.
         better: Items on which the checkpoint is better.
         worse: Items on which it is worse.
-        same: Items on which they are equal.
+        same: Items on which they are equal. Of a metric over all items none is better or worse for itself.
         detectable: The difference that would be seen with 80 % power.
         verdict: In words.
         sd: Standard deviation of the differences item by item; None where items do not weigh the same.
         margin: Within which checkpoints count as the same; None where nobody said.
         p_same: Of a difference outside the margin, adjusted as `p_adjusted` is.
-        missing: Share of the items of either that the other has no value for.
+        missing: Share of the items both were asked that not both have a value for.
+        bounds: The difference, had every missing value been worst, or best; None where nothing is missing.
         clustered: The same difference with its items in clusters; None where nothing is clustered. `p` is the larger.
         bootstrap: 95 % percentile bootstrap interval of the difference (items, or clusters, drawn again), as a check;
             None where nobody asked for it.
@@ -369,6 +372,7 @@ class Comparison(BaseModel):
     margin: float | None = None
     p_same: float | None = None
     missing: float = 0.0
+    bounds: tuple[float, float] | None = None
     clustered: Clustered | None = None
     bootstrap: tuple[float, float] | None = None
     seeds: tuple[int, int] | None = None

@@ -94,6 +94,11 @@ class Screen:
             print(text if unicode else json.dumps(json.loads(text), indent=1))
 
     @property
+    def width(self) -> int:
+        """Columns of where results are printed."""
+        return (self.err if self.json else self.out).width
+
+    @property
     def still(self) -> bool:
         """Whether nothing should move: a bar in a log file is noise."""
         return self.quiet or not self.err.is_terminal

@@ -60,13 +60,13 @@ class RecordFile(Generic[L]):
                 yield from (line for line in file if line.endswith(b"\n"))
 
     @contextmanager
-    def writing(self) -> Iterator["Writer[L]"]:
-        """Hold the file as its only writer.
+    def writing(self, *, wait: float = 0) -> Iterator["Writer[L]"]:
+        """Hold the file as its only writer; another one is waited for so many seconds.
 
         Raises:
             HarnessError: If another process writes it, or it cannot be written.
         """
-        with only_writer(self.path):
+        with only_writer(self.path, wait=wait):
             try:
                 _cut_torn_tail(self.path)
                 file = self.path.open("ab")
@@ -121,8 +121,8 @@ def _as_json(line: Line) -> bytes:
 
 
 @contextmanager
-def only_writer(path: Path) -> Iterator[None]:
-    """Hold the lock beside a file.
+def only_writer(path: Path, *, wait: float = 0) -> Iterator[None]:
+    """Hold the lock beside a file; another process is waited for so many seconds.
 
     Raises:
         HarnessError: If another process holds it, or the folder cannot be written.
@@ -130,7 +130,7 @@ def only_writer(path: Path) -> Iterator[None]:
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except Timeout:
         raise HarnessError(f"{path} is being written by another process; wait for it, or use another --run") from None
     except OSError as error:

@@ -212,7 +212,8 @@ def test_a_metric_that_exists_only_over_all_items_is_kept_and_said(run: Run, tar
     assert sorted(gold for gold, _ in parts) == [0, 0, 1, 1]
     assert aggregate("matthews_corrcoef", parts) == whole.value
     (table,) = compare(run).tables
-    assert table.others == {"mcc": {target.record.name: whole.value}}
     (summary,) = [row.summary for row in table.rows]
-    assert summary.estimate is None
-    assert summary.n_unscored == {"no value for one item": 4}
+    assert (table.metric, table.others) == ("mcc", {})
+    assert whole.value is not None
+    assert summary.estimate == pytest.approx(100 * whole.value)
+    assert (summary.n_scored, summary.n_unscored) == (4, {})

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.compare import compare
+from harness.comparing.terms import Terms
 from harness.store import Run
 from tests.command_line import in_process
 from tests.recorded import judged
@@ -23,7 +24,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def verdicts(run: Run, margin: float | None) -> dict[str, str]:
-    (table,) = compare(run, margin=margin).tables
+    (table,) = compare(run, terms=Terms(margin=margin)).tables
     return {c.checkpoint: c.verdict for row in table.rows if (c := row.comparison)}
 
 

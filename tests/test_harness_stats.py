@@ -14,6 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 from harness.stats.intervals import Floats, constant_interval, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
 from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
+from tests.simulated import share_within
 
 scores = st.lists(st.floats(-100, 100, width=32), min_size=2, max_size=40)
 
@@ -118,11 +119,6 @@ def test_items_without_a_difference_and_the_direction_do_not_change_p(numbers: l
 def test_no_difference_at_all_has_p_1_and_drawn_p_is_never_0() -> None:
     assert sign_flip_p(np.zeros(5)) == sign_flip_p(np.array([])) == 1.0
     assert sign_flip_p(np.full(200, 3.0)) == pytest.approx(1 / 10_001)
-
-
-def share_within(rate: float, wanted: float, runs: int) -> bool:
-    """Whether a simulated share is what is wanted, but for four standard errors of the simulation."""
-    return abs(rate - wanted) <= 4 * math.sqrt(wanted * (1 - wanted) / runs)
 
 
 def test_the_t_interval_holds_the_mean_of_normal_scores_95_times_in_100() -> None:

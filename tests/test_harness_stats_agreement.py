@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from functools import partial
 
 import krippendorff
@@ -22,6 +23,7 @@ from harness.stats.agreement import (
 )
 from harness.stats.bootstrap import bootstrap_interval
 from harness.stats.intervals import Floats
+from tests.simulated import four_errors
 
 MISSING = math.nan
 grades = st.integers(1, 5).map(float)
@@ -143,14 +145,50 @@ def rated(rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
     return a, b
 
 
-def test_bootstrap_intervals_of_agreement_hold_the_truth_as_often_as_they_say() -> None:
-    rng = np.random.default_rng(5)
-    true = 6 / math.pi * math.asin(0.6 / 2)  # Spearman's rho of a bivariate normal
+def halves(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Above or below the middle: yes or no."""
+    return (a > 0).astype(float), (b > 0).astype(float)
+
+
+def kappa_of_halves(a: Floats, b: Floats) -> float:
+    return cohen_kappa(*halves(a, b))
+
+
+def alpha_of_halves(a: Floats, b: Floats) -> float:
+    return krippendorff_alpha(np.array(halves(a, b)), level="nominal")
+
+
+def alpha_of_both(a: Floats, b: Floats) -> float:
+    return krippendorff_alpha(np.array([a, b]), level="interval")
+
+
+def quadratic_kappa(a: Floats, b: Floats) -> float:
+    return cohen_kappa(a, b, weights="quadratic")
+
+
+ORTHANT = 2 / math.pi * math.asin(0.6)  # p_o - p_e over 1 - p_e for signs of a bivariate normal, p_e = 1/2
+
+
+@pytest.mark.parametrize(
+    ("statistic", "true"),
+    [
+        (spearman, 6 / math.pi * math.asin(0.6 / 2)),
+        (kendall_tau_b, ORTHANT),
+        (kappa_of_halves, ORTHANT),
+        (alpha_of_halves, ORTHANT),
+        (alpha_of_both, 0.6),
+        (quadratic_kappa, 0.6),
+    ],
+)
+def test_bootstrap_intervals_of_agreement_hold_the_truth_as_often_as_they_say(
+    statistic: Callable[..., float], true: float
+) -> None:
+    rng, runs = np.random.default_rng(5), 100
     inside = 0
-    for _ in range(200):
-        found = bootstrap_interval(spearman, *rated(rng, 60), resamples=150)
+    for _ in range(runs):
+        found = bootstrap_interval(statistic, *rated(rng, 80), resamples=99)
         inside += found.low <= true <= found.high
-    assert 0.89 <= inside / 200 <= 0.985
+    assert 0.94 - four_errors(0.94, runs) <= inside / runs < 1
 
 
 def test_alpha_of_raters_who_guess_is_zero_on_average() -> None:

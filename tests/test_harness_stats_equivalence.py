@@ -1,10 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from statsmodels.stats.weightstats import DescrStatsW
 
-from harness.stats.equivalence import equivalence_p
+from harness.stats.equivalence import equivalence_p, outside_p
 from harness.stats.intervals import t_interval
 
 
@@ -25,6 +27,20 @@ def test_it_is_shown_where_the_90_percent_interval_lies_inside(values: list[floa
     interval = t_interval(d, confidence=0.9)
     assume(min(abs(interval.low + margin), abs(interval.high - margin)) > 1e-9)
     assert (equivalence_p(d, margin) < 0.05) == (-margin < interval.low and interval.high < margin)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=60), st.floats(0.01, 3))
+def test_of_an_estimate_with_its_error_it_is_the_same(values: list[float], margin: float) -> None:
+    d = np.array(values)
+    assume(d.std() > 1e-6)
+    se = float(d.std(ddof=1)) / math.sqrt(len(d))
+    assert outside_p(float(d.mean()), se, len(d) - 1, margin) == equivalence_p(d, margin)
+
+
+def test_an_estimate_of_which_nothing_is_known_is_not_called_the_same() -> None:
+    assert outside_p(0.0, math.inf, 1, 3.0) == 1.0
+    assert outside_p(0.0, math.nan, 1, 3.0) == 1.0
+    assert outside_p(-3.0, 0.1, 9, 3.0) == 1.0
 
 
 def test_differences_that_are_all_the_same() -> None:

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from harness.compare import compare
 from harness.findings import Course, Report, Trajectory
-from harness.pictures.report import WIDTH, picture
+from harness.pictures.report import picture
+from harness.pictures.table import WIDTH
 from harness.pictures.trajectory import BLOCKS, WIDEST, spark, turning_lines
 from harness.records import CheckpointRecord
 from harness.store import Run
@@ -52,14 +53,15 @@ def shown(report: Report) -> list[str]:
 
 GOLDEN = """\
  over steps 0 to 300, 4 checkpoints:
-                        first   best  at step   last
- judge            ▁▅█▇   11.0   51.0      200   46.0
- kept             ▄▄▄▄   50.0   50.0        0   50.0
- quiz             ██▅▁   80.0   80.0        0   40.0
- validation loss  █▅▁▅  2.500  2.000      200  2.250
- training loss    ·█▃▁  3.000  1.000      300  1.000
+                            first       best  at step       last
+ judge            ▁▅█▇  11.0 ±0.5  51.0 ±0.5      200  46.0 ±0.5
+ kept             ▄▄▄▄  50.0 ±2.0  50.0 ±2.0        0  50.0 ±2.0
+ quiz             ██▅▁  80.0 ±7.8  80.0 ±7.8        0  40.0 ±9.4
+ validation loss  █▅▁▅      2.500      2.000      200      2.250
+ training loss    ·█▃▁      3.000      1.000      300      1.000
  validation loss turned at step 200 of 300 steps; the judge's highest is at step
 200 (checkpoint-200)
+ gained since base: judge +35.0 (checkpoint-300)
  forgotten since base: quiz -40.0 (checkpoint-300)
  not seen to be forgotten since base: kept"""
 

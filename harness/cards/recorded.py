@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.cards.card import JudgeCard
+from harness.cards.card import HumanAgreement, JudgeCard
 from harness.cards.making import card_of
 from harness.cards.panel import Panel
 from harness.cards.rows import CardRow
@@ -10,6 +10,7 @@ from harness.cards.sitting import panel_of
 from harness.comparing.scores import Family, judge_folder
 from harness.errors import HarnessError
 from harness.findings import JUDGED
+from harness.opinions.agreement import agreement_with_labels
 from harness.records import CheckpointRecord, Judged, Preference, Verdict
 from harness.store import Run
 from harness.validation.kept import agreement_with_people
@@ -35,9 +36,15 @@ def card_for(run: Run, family: Family, names: Mapping[str, str], known: Mapping[
         rows,
         rubric=rubric,
         form=next((one.form for one in said), ""),
-        agreement=agreement_with_people(run, family.name.removeprefix("judge ")),
+        agreement=_agreement(run, family),
         bases={names[s.checkpoint.slug]: _called(s.checkpoint, known) for s in family.scores},
     )
+
+
+def _agreement(run: Run, family: Family) -> HumanAgreement | None:
+    """With the labels that `validate` was given, or with those of a review: whichever are more."""
+    known = [agreement_with_people(run, family.name.removeprefix("judge ")), agreement_with_labels(run, family)]
+    return max((one for one in known if one), key=lambda one: one.n, default=None)
 
 
 def _rows(judged: Sequence[Judged], name: str, by_fingerprint: Mapping[str, str]) -> Iterator[CardRow]:

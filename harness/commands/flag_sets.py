@@ -65,31 +65,32 @@ Command = Callable[..., int]
 
 def with_answer_flags(command: Command) -> Command:
     """Give a command, which takes `answers: AnswerSettings`, a flag for every one of its settings."""
-    return _with_flags(command, "answers", AnswerSettings, ANSWERS)
+    return with_flags(command, "answers", AnswerSettings, ANSWERS)
 
 
 def with_measure_flags(command: Command) -> Command:
     """Give a command, which takes `measuring: BenchmarkSettings`, the flags that all benchmarks have."""
-    return _with_flags(command, "measuring", BenchmarkSettings, MEASURES)
+    return with_flags(command, "measuring", BenchmarkSettings, MEASURES)
 
 
 def with_judging_flags(command: Command) -> Command:
     """Give a command, which takes `judging: JudgingSettings`, a flag for every one of its settings."""
-    return _with_flags(command, "judging", JudgingSettings, JUDGING)
+    return with_flags(command, "judging", JudgingSettings, JUDGING)
 
 
 def with_asking_flags(command: Command) -> Command:
     """The same without those that say what is compared with what, and how often."""
     asking = {name: flag for name, flag in JUDGING.items() if name not in ("against", "repeats")}
-    return _with_flags(command, "judging", JudgingSettings, asking)
+    return with_flags(command, "judging", JudgingSettings, asking)
 
 
 def with_field_flags(command: Command) -> Command:
     """Give a command, which takes `fields: AnswerFields`, flags that name the fields of a file of answers."""
-    return _with_flags(command, "fields", AnswerFields, FIELDS)
+    return with_flags(command, "fields", AnswerFields, FIELDS)
 
 
-def _with_flags(command: Command, parameter: str, settings: type[BaseModel], flags: Mapping[str, Any]) -> Command:
+def with_flags(command: Command, parameter: str, settings: type[BaseModel], flags: Mapping[str, Any]) -> Command:
+    """Give a command, which takes settings under the name of a parameter, a flag for each of them instead."""
     signature = inspect.signature(command)
     own = [p for p in signature.parameters.values() if p.name != parameter]
     made = [

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.benchmark import BenchmarkSettings, Suite
     from harness.checkpoints import Target
 
-DONE = 0
+DONE, WITH_FAILURES = 0, 1
 READING = "reading lm-eval's index of tasks ..."  # for five seconds or more
 
 
@@ -36,11 +36,11 @@ def report_of(kept: Run, slugs: set[str], datasets: set[str], *, judges: Sequenc
     )
 
 
-def show(report: Report, screen: Screen, *, full: bool) -> None:
-    """The picture, or JSON."""
+def show(report: Report, screen: Screen, *, full: bool, after: Sequence[str] = ()) -> None:
+    """The picture, or JSON; `after`: lines below the picture."""
     from harness.pictures.report import picture
 
-    screen.show(picture(report, full=full))
+    screen.show(picture(report, full=full, after=after))
     screen.print_json(report.model_dump_json(indent=1))
 
 

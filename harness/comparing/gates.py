@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from harness.comparing.missing import MISSING
 from harness.findings import Report
 
 
@@ -17,11 +18,13 @@ def gates(report: Report, *, if_worse: bool = False, under: float | None = None)
     tested = [table for table in report.tables if table.role == "test"]
     if if_worse:
         for table in tested:
-            for row in table.rows:
-                if row.comparison and row.comparison.verdict == "worse":
-                    c = row.comparison
-                    what = f"{c.checkpoint} is worse than {c.baseline} on {table.name} ({c.difference:+.1f})"
-                    yield f"--fail-if-worse: {what}"
+            for c in (row.comparison for row in table.rows if row.comparison):
+                if c.verdict == "worse":
+                    what = f"is worse than {c.baseline} on {table.name} ({c.difference:+.{table.decimals}f})"
+                    yield f"--fail-if-worse: {c.checkpoint} {what}"
+                elif c.verdict.endswith(MISSING):  # what cannot be known must not pass
+                    what = f"cannot be told from {c.baseline} on {table.name}: {c.verdict}"
+                    yield f"--fail-if-worse: {c.checkpoint} {what}"
     if under is not None and tested:
         for row in tested[0].rows:
             s = row.summary

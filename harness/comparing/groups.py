@@ -1,19 +1,17 @@
 """MMLU by its parts: all questions, the mean of the subjects, the four groups, every subject."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from benchmarks.presets import MMLU_GROUPS, MMLU_SHOTS, MMLU_SUBJECTS
+from harness.comparing.parts import Names, adjusted_parts, compared, part_of, rows_of, split
 from harness.comparing.scores import Family, Scores
-from harness.comparing.side_by_side import FEW, adjusted, comparison_of, summarise
+from harness.comparing.side_by_side import FEW, comparison_of, summarise
 from harness.findings import Breakdown, Part, Row
-from harness.records import CheckpointRecord, Comparison, Summary
+from harness.records import Comparison, Summary
 from harness.stats.intervals import Floats, constant_interval
-from harness.stats.multiplicity import benjamini_hochberg
 from harness.stats.paired import detectable, mcnemar_p
 from harness.stats.strata import StratifiedMean, drawn_mean, stratified_mean
 
@@ -25,36 +23,37 @@ NAMED = 6  # so many subjects are named in a note
 
 _GROUP_OF = {subject: group for group, subjects in MMLU_GROUPS.items() for subject in subjects}
 
-Names = Mapping[str, str]
 MeanOf = Callable[[Sequence[Floats]], StratifiedMean]
 
 
-def breakdown(family: Family, names: Names, base: CheckpointRecord) -> Breakdown | None:
+def breakdown(family: Family, names: Names, baseline: Scores) -> Breakdown | None:
     """A benchmark by its parts; None where it is not MMLU.
 
     Args:
         family: The benchmark's values.
         names: What to call each checkpoint, by slug.
-        base: Which to compare with; the first shown where it is not among them.
+        baseline: Of the family: what to compare with.
     """
     if family.kind != "benchmark" or family.name not in SUITES:
         return None
-    baseline = next((s for s in family.scores if s.checkpoint.slug == base.slug), family.scores[0])
-    everything = Part(name="all", kind="all", rows=_rows(family, baseline, names))
-    mean = Part(name=MEAN, kind="mean", rows=_mean_rows(family, baseline, names, stratified_mean))
-    drawn = Part(name=MEAN, kind="drawn", rows=_mean_rows(family, baseline, names, drawn_mean))
-    groups = _split(family, _GROUP_OF.get, GROUPS)
-    subjects = _split(family, lambda subject: subject)
+    everything = Part(name="all", kind="all", rows=rows_of(family, baseline, names))
+    means = []
+    if not any(scores.seeds for scores in family.scores):  # of whose seeds a mean of subjects would know nothing
+        means = [
+            Part(name=MEAN, kind="mean", rows=_mean_rows(family, baseline, names, stratified_mean)),
+            Part(name=MEAN, kind="drawn", rows=_mean_rows(family, baseline, names, drawn_mean)),
+        ]
+    groups = split(family, lambda item: _GROUP_OF.get(subject_of(item)), GROUPS)
+    subjects = split(family, subject_of)
     return Breakdown(
         name=family.name,
         dataset=family.dataset,
         baseline=names[baseline.checkpoint.slug],
         parts=[
             everything,
-            mean,
-            drawn,
-            *_adjusted([_part(name, "group", part, baseline, names) for name, part in groups.items()], family),
-            *_adjusted([_part(name, "subject", part, baseline, names) for name, part in subjects.items()], family),
+            *means,
+            *adjusted_parts([part_of(name, "group", own, baseline, names) for name, own in groups.items()], family),
+            *adjusted_parts([part_of(name, "subject", own, baseline, names) for name, own in subjects.items()], family),
         ],
         unlike_published=unlike_published(family, names),
     )
@@ -65,60 +64,10 @@ def subject_of(item: str) -> str:
     return item.partition("/")[0].removeprefix(PREFIX)
 
 
-def _split(
-    family: Family, place_of: Callable[[str], str | None], places: Sequence[str] | None = None
-) -> dict[str, Family]:
-    """The family in parts, by where `place_of` puts a subject: in the order of `places`, else of the alphabet."""
-    kept: list[dict[str, dict[str, float]]] = []
-    for scores in family.scores:
-        own: dict[str, dict[str, float]] = {}
-        for item, value in scores.values.items():
-            place = place_of(subject_of(item))
-            if place is not None:
-                own.setdefault(place, {})[item] = value
-        kept.append(own)
-    there = {place for own in kept for place in own}
-    ordered = sorted(there) if places is None else [place for place in places if place in there]
-    return {place: _with_values(family, [own.get(place, {}) for own in kept]) for place in ordered}
-
-
-def _with_values(family: Family, values: Sequence[dict[str, float]]) -> Family:
-    """The family with other values, none of them missing."""
-    scores = [replace(s, values=own, unscored=Counter()) for s, own in zip(family.scores, values, strict=True)]
-    return replace(family, scores=scores)
-
-
-def _part(name: str, kind: str, family: Family, baseline: Scores, names: Names) -> Part:
-    own = next(s for s in family.scores if s.checkpoint.slug == baseline.checkpoint.slug)
-    return Part.model_validate({"name": name, "kind": kind, "rows": _rows(family, own, names)})
-
-
-def _rows(family: Family, baseline: Scores, names: Names) -> list[Row]:
-    rows = [Row(summary=summarise(scores, family, names[scores.checkpoint.slug])) for scores in family.scores]
-    return _compared(rows, family, baseline, lambda scores: comparison_of(scores, baseline, family, names))
-
-
 def _mean_rows(family: Family, baseline: Scores, names: Names, mean_of: MeanOf) -> list[Row]:
     rows = [Row(summary=_mean_summary(scores, family, names, mean_of)) for scores in family.scores]
-    return _compared(rows, family, baseline, lambda scores: _mean_comparison(scores, baseline, family, names, mean_of))
-
-
-def _compared(
-    rows: Sequence[Row], family: Family, baseline: Scores, compare: Callable[[Scores], Comparison | None]
-) -> list[Row]:
-    others = [None if scores is baseline else compare(scores) for scores in family.scores]
-    judged = adjusted(others, family)
-    return [Row(summary=row.summary, comparison=c) for row, c in zip(rows, judged, strict=True)]
-
-
-def _adjusted(parts: Sequence[Part], family: Family) -> list[Part]:
-    """With p adjusted over all parts and checkpoints of the table."""
-    rows = [row for part in parts for row in part.rows]
-    judged = iter(adjusted([row.comparison for row in rows], family, benjamini_hochberg))
-    return [
-        part.model_copy(update={"rows": [Row(summary=row.summary, comparison=next(judged)) for row in part.rows]})
-        for part in parts
-    ]
+    others = [None if s is baseline else _mean_comparison(s, baseline, family, names, mean_of) for s in family.scores]
+    return compared(rows, family, others)
 
 
 def _by_subject(values: Mapping[str, float]) -> list[Floats]:
@@ -159,6 +108,7 @@ def _mean_comparison(
             "high": interval.high,
             "p": mcnemar_p(plain.better, plain.worse) if math.isnan(mean.p) else mean.p,
             "detectable": detectable(mean.se),
+            "clustered": None,
         }
     )
 

@@ -1,22 +1,16 @@
 """The value of every item of an evaluation, read from its records: what tables are made of."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from harness.records import CheckpointRecord, Evaluation, Judged, Outcome, Preference, Role, Verdict
+from harness.records import JSON, CheckpointRecord, Evaluation, Judged, Preference, Role, Verdict
 from harness.store import Run
 
-# Metrics that are no shares of anything, whatever their values happen to be.
-_UNBOUNDED = re.compile(r"perplexity|bits|brier|loglikelihood|likelihood_diff")
-
 EXPECTED = "expected"  # stands for the expected answers where others name a checkpoint
+EXACT = "exact"  # metric of judges that compare: whether the answer is the expected one
 EVEN = 50.0  # percent of wins of whoever is compared with itself
-
-# Aggregations over all items that give a share.
-_SHARES = {"f1_score", "agg_inst_level_acc"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +26,8 @@ class Scores:
         others: The benchmark's other metrics, over all items.
         judged: What a judge said, judgment by judgment.
         anchor: Whether it is what the others were compared with, item by item: even by definition.
+        parts: Of a metric that is no mean over items: what it is made of, by item; `values` is empty then.
+        seeds: Of a recipe: its checkpoints, each a training with another seed; `values` are means over them.
     """
 
     checkpoint: CheckpointRecord
@@ -42,6 +38,13 @@ class Scores:
     others: dict[str, float] = field(default_factory=dict)
     judged: Sequence[Judged] = ()
     anchor: bool = False
+    parts: Mapping[str, JSON] = field(default_factory=dict)
+    seeds: Sequence["Scores"] = ()
+
+    @property
+    def listed(self) -> set[str]:
+        """The items that it was to have a value for."""
+        return {*self.evaluation.records} or {*self.values, *self.parts}
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,12 @@ class Family:
         scale: Lowest and highest value; None without bounds.
         higher_is_better: Direction.
         scores: In the order of the table.
+        clusters: What each item belongs to, such as its subject; empty where items stand for themselves.
+        cluster_name: What that is: "subject".
+        fixed: Whether the clusters are all there are (the subjects of a benchmark), not a sample of others.
+        aggregation: Of a metric that is no mean over items: how `benchmarks.corpus` makes it of their parts.
+        factor: What a number so made is multiplied by to be shown.
+        known: Metrics that could be shown in place of this one.
     """
 
     name: str
@@ -67,19 +76,31 @@ class Family:
     scale: tuple[float, float] | None
     higher_is_better: bool
     scores: list[Scores]
+    clusters: Mapping[str, str] = field(default_factory=dict)
+    cluster_name: str = ""
+    fixed: bool = True
+    aggregation: str = ""
+    factor: float = 1.0
+    known: Sequence[str] = ()
 
     @property
     def binary(self) -> bool:
         """Whether every item is simply right or wrong."""
-        checked = self.kind == "judge" and self.name.startswith("judge check+")
+        checked = self.kind == "judge" and (self.metric == EXACT or self.name.startswith("judge check+"))
         right_or_wrong = self.kind == "benchmark" or checked
-        return right_or_wrong and all(v in (0.0, 100.0) for s in self.scores for v in s.values.values())
+        return (
+            right_or_wrong
+            and not self.aggregation
+            and all(v in (0.0, 100.0) for s in self.scores for v in s.values.values())
+        )
 
 
-def judge_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
-    """Judge scores of several checkpoints on one data set, from their verdicts."""
+def judge_family(
+    run: Run, evaluations: Sequence[Evaluation], slugs: Mapping[str, CheckpointRecord], *, metrics: Sequence[str] = ()
+) -> Family:
+    """Judge scores of several checkpoints on one data set, from their verdicts; `exact` where that is wanted."""
     first = evaluations[0]
-    scores, scale = [], (0.0, 100.0)
+    scores, scale, known = [], (0.0, 100.0), ["score"]
     for evaluation in evaluations:
         assert evaluation.judge is not None
         file = run.records(
@@ -91,10 +112,28 @@ def judge_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, C
         scale = next((verdicts[k].scale for keys in evaluation.records.values() for k in keys if k in verdicts), scale)
         judged = _said(evaluation, verdicts)
         scores.append(Scores(slugs[evaluation.checkpoint], evaluation, values, unscored, judged=judged))
-    return Family(f"judge {first.judge}", "judge", first.dataset, first.role, "score", scale, True, scores)
+    compared = [_exact(s) for s in scores]
+    exact = all(own is not None for own in compared)
+    known += [EXACT] if exact else []
+    metric = next((name for name in metrics if name in known), known[0])
+    if metric == EXACT:
+        scores, scale = [own for own in compared if own is not None], (0.0, 100.0)
+    judge = f"judge {first.judge}"
+    return Family(judge, "judge", first.dataset, first.role, metric, scale, True, scores, known=known)
 
 
-def preference_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
+def _exact(scores: Scores) -> Scores | None:
+    """Percent of an item's answers that are the expected one; None where the judge did not compare."""
+    by_item: dict[str, list[bool]] = {}
+    for one in scores.judged:
+        if isinstance(one, Verdict) and one.exact is not None:
+            by_item.setdefault(one.item_id, []).append(one.exact)
+    if not {*scores.values} <= {*by_item}:
+        return None
+    return replace(scores, values={item: 100 * fmean(by_item[item]) for item in scores.values})
+
+
+def preference_family(run: Run, evaluations: Sequence[Evaluation], slugs: Mapping[str, CheckpointRecord]) -> Family:
     """How often each checkpoint is preferred to one and the same other, in percent; that one is the anchor."""
     first = evaluations[0]
     scores = []
@@ -106,7 +145,7 @@ def preference_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[s
         found = file.read()
         values, unscored = _item_values(evaluation, found)
         own = Scores(slugs[evaluation.checkpoint], evaluation, values, unscored, judged=_said(evaluation, found))
-        scores.append(_times_100(own))
+        scores.append(times_100(own))
     anchor = _anchor(first, [item for s in scores for item in s.values], slugs)
     return Family(
         f"judge {first.judge}",
@@ -120,7 +159,7 @@ def preference_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[s
     )
 
 
-def _anchor(evaluation: Evaluation, items: Iterable[str], slugs: dict[str, CheckpointRecord]) -> Scores:
+def _anchor(evaluation: Evaluation, items: Iterable[str], slugs: Mapping[str, CheckpointRecord]) -> Scores:
     """What the others were compared with: as good as itself on every item."""
     against = evaluation.against or EXPECTED
     there = slugs.get(against)
@@ -156,66 +195,8 @@ def _item_values(evaluation: Evaluation, verdicts: Mapping[str, Judged]) -> tupl
     return values, unscored
 
 
-def benchmark_family(run: Run, evaluations: Sequence[Evaluation], slugs: dict[str, CheckpointRecord]) -> Family:
-    """The main metric of a benchmark on several checkpoints, from their outcomes; shares in percent."""
-    first = evaluations[0]
-    task = first.dataset.rpartition("-")[0]
-    metric, higher = "", True
-    scores = []
-    for evaluation in evaluations:
-        outcomes = run.records(Outcome, "outcomes", task, evaluation.checkpoint).read()
-        found = {item: outcomes[key] for item, (key,) in evaluation.records.items() if key in outcomes}
-        metric = metric or _main_metric(found.values())
-        values = {item: o.metrics[metric] for item, o in found.items() if metric in o.metrics}
-        higher = next((o.higher_is_better.get(metric, True) for o in found.values()), True)
-        unscored = Counter({"no outcome": len(evaluation.records) - len(found)})
-        unscored["no value for one item"] = len(found) - len(values)
-        others = _other_metrics(evaluation, found.values(), metric)
-        scores.append(
-            Scores(slugs[evaluation.checkpoint], evaluation, values, +unscored, _chance(found.values()), others)
-        )
-    within_one = _are_shares(metric, (v for s in scores for v in s.values.values()))
-    if within_one:  # shares are shown in percent, as leaderboards do
-        scores = [_times_100(s) for s in scores]
-    scale = (0.0, 100.0) if within_one else None
-    return Family(task, "benchmark", first.dataset, first.role, metric, scale, higher, scores)
-
-
-def _main_metric(outcomes: Iterable[Outcome]) -> str:
-    """What the task is known by; see `benchmarks.index.task_presets`."""
-    from benchmarks.index.task_presets import main_metric
-
-    first = next((o for o in outcomes if o.metrics), None)
-    return main_metric(first.task, first.metrics) if first else ""
-
-
-def _other_metrics(evaluation: Evaluation, outcomes: Iterable[Outcome], main: str) -> dict[str, float]:
-    """Metrics beside the main one: those over all items that are no mean, and one task's means; shares in percent."""
-    outcomes = list(outcomes)
-    tasks = {o.task for o in outcomes}
-    prefix = {task: f"{task} " if len(tasks) > 1 else "" for task in tasks}
-    found = {
-        prefix.get(c.task, "") + c.metric: c.value * (100 if c.aggregation in _SHARES else 1)
-        for c in evaluation.corpus
-        if c.value is not None
-    }
-    if len(tasks) == 1:
-        names = dict.fromkeys(name for o in outcomes for name in o.metrics if name != main and name not in found)
-        values = {name: [o.metrics[name] for o in outcomes if name in o.metrics] for name in names}
-        found |= {name: fmean(own) * (100 if _are_shares(name, own) else 1) for name, own in values.items()}
-    return found
-
-
-def _are_shares(metric: str, values: Iterable[float]) -> bool:
-    return not _UNBOUNDED.search(metric) and all(0 <= v <= 1 for v in values)
-
-
-def _chance(outcomes: Iterable[Outcome]) -> float | None:
-    shares = [1 / len(o.choices) for o in outcomes if o.choices]
-    return fmean(shares) if shares else None
-
-
-def _times_100(scores: Scores) -> Scores:
+def times_100(scores: Scores) -> Scores:
+    """Shares in percent."""
     chance = None if scores.chance is None else 100 * scores.chance
     values = {item: 100 * value for item, value in scores.values.items()}
     return replace(scores, values=values, chance=chance)

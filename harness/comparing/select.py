@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from harness.comparing.scores import Family, benchmark_family, judge_family, preference_family
+from harness.comparing.outcomes import benchmark_family
+from harness.comparing.scores import Family, judge_family, preference_family
 from harness.errors import HarnessError, unknown_name
 from harness.records import JSON, CheckpointRecord, Evaluation
 from harness.store import Run, RunFile
@@ -18,6 +19,7 @@ def families(
     datasets: Collection[str] = (),
     judges: Sequence[str] = (),
     chosen: Sequence[str] = (),
+    metrics: Sequence[str] = (),
 ) -> tuple[list[Family], list[str]]:
     """What can be set side by side, judge families first, and what was left out for newer evaluations.
 
@@ -28,9 +30,11 @@ def families(
         datasets: Only data sets whose label begins with one of these; all when empty.
         judges: Only judges whose name begins with one of these; with several, each of them is shown.
         chosen: Ids of evaluations to take in place of the newest.
+        metrics: Which to show where there is one of them, in place of what a judge or benchmark is known by.
 
     Raises:
-        HarnessError: If the evaluations of one table were made under different settings, or there is none of an id.
+        HarnessError: If the evaluations of one table were made under different settings, there is none of an id, or
+            no table has a metric.
     """
     numbers = [e for e in recorded.evaluations if e.stage != "respond"]
     for name in chosen:
@@ -46,7 +50,11 @@ def families(
             groups.setdefault(place, []).append(evaluation)
     newest, left_out = _newest_data(groups, chosen, judges)
     ordered = sorted(newest, key=lambda place: (place.stage != "judge", bool(place.against), place.dataset))
-    return [_family(run, groups[key], slugs, chosen) for key in ordered], left_out
+    made = [_family(run, groups[key], slugs, chosen, metrics) for key in ordered]
+    for name in metrics if made else ():
+        if not any(name in family.known for family in made):
+            raise unknown_name("metric in this run", name, {known for family in made for known in family.known})
+    return made, left_out
 
 
 def _refuse_unknown_names(numbers: Sequence[Evaluation], datasets: Collection[str], judges: Sequence[str]) -> None:
@@ -130,7 +138,11 @@ def _describe(place: Place, newest: Evaluation) -> str:
 
 
 def _family(
-    run: Run, group: Sequence[Evaluation], slugs: dict[str, CheckpointRecord], chosen: Collection[str]
+    run: Run,
+    group: Sequence[Evaluation],
+    slugs: dict[str, CheckpointRecord],
+    chosen: Collection[str],
+    metrics: Sequence[str],
 ) -> Family:
     held: dict[str, Evaluation] = {}
     for evaluation in group:  # oldest first
@@ -141,8 +153,8 @@ def _family(
     if evaluations[0].against:
         return preference_family(run, evaluations, slugs)
     if evaluations[0].stage == "judge":
-        return judge_family(run, evaluations, slugs)
-    return benchmark_family(run, evaluations, slugs)
+        return judge_family(run, evaluations, slugs, metrics=metrics)
+    return benchmark_family(run, evaluations, slugs, metrics=metrics)
 
 
 # What may differ between evaluations in one table: a limit (paired on shared items), how many samples.

@@ -1,53 +1,84 @@
-"""One checkpoint's number with its interval, and two checkpoints on the items they share."""
+"""One checkpoint's number with its interval, and checkpoints two by two on the items they share."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from harness.comparing.corpus import corpus_comparison, corpus_summary
+from harness.comparing.missing import MISSING, difference_bounds, missing_share, refused
+from harness.comparing.recipes import recipe_comparison, recipe_summary
 from harness.comparing.scores import EVEN, Family, Scores
-from harness.records import Comparison, Summary
-from harness.stats.equivalence import equivalence_p
+from harness.comparing.terms import PLAIN, Terms
+from harness.records import Clustered, Comparison, Summary
+from harness.stats.bootstrap import bootstrap_means
+from harness.stats.clustered import clustered_interval, clustered_p, clustered_se
+from harness.stats.equivalence import equivalence_p, outside_p
 from harness.stats.intervals import Floats, Interval, constant_interval, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
-from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
+from harness.stats.paired import detectable, detectable_difference, mcnemar_p, sign_flip_ps
 
 LEVEL = 0.05
 FEW = 2  # fewer shared items than this say nothing about a difference
+FEW_CLUSTERS = 6  # flips of fewer whole clusters can never fall below .05 (2 / 2**5)
+ENOUGH_CLUSTERS = 12  # so that flips of whole clusters can fall far below .05 (2 / 2**12), whatever p is adjusted for
+
+Pair = tuple[Scores, Scores]
+Clusters = NDArray[np.str_]
 
 
 def summarise(scores: Scores, family: Family, name: str) -> Summary:
     """Mean and 95 % interval: Wilson's where every item is right or wrong, else Student's t.
 
-    Where all scores are the same, the rule of three stands in for t.
+    Where all scores are the same, the rule of three stands in for t. Items drawn in clusters have the clustered
+    interval, recipes the spread of their seeds in theirs, and metrics over all items one by bootstrap.
     """
     values = np.array(list(scores.values.values()))
     summary = Summary(
         checkpoint=name,
         metric=family.metric,
         estimate=None,
-        n_scored=len(values),
+        n_scored=len(values) or len(scores.parts),
         n_unscored=dict(scores.unscored),
         higher_is_better=family.higher_is_better,
         chance=scores.chance,
+        seeds=len(scores.seeds) or None,
     )
-    if not len(values):
+    if not summary.n_scored:
         return summary
     if scores.anchor:
         return summary.model_copy(update={"estimate": EVEN})
+    if family.aggregation:
+        return corpus_summary(scores, family, summary)
+    interval = recipe_summary(scores, family) if len(scores.seeds) > 1 else _interval(scores, values, family)
+    lowest, highest = family.scale or (-math.inf, math.inf)
+    ends = {"estimate": interval.estimate, "low": max(interval.low, lowest), "high": min(interval.high, highest)}
+    return summary.model_copy(update={**ends, "bounds": _bounds(values, scores, family)})
+
+
+def _interval(scores: Scores, values: Floats, family: Family) -> Interval:
+    if drawn_clusters(family):
+        clusters = _clusters_of(list(scores.values), family)
+        if family.scale and (values == values[0]).all():
+            return constant_interval(float(values[0]), len(set(clusters)), family.scale)
+        return clustered_interval(values, clusters)
     if family.binary:
         share = wilson_interval(int((values > 0).sum()), len(values))
-        ends = [100 * share.estimate, 100 * share.low, 100 * share.high]
-    elif family.scale and (values == values[0]).all():
-        alike = constant_interval(float(values[0]), len(values), family.scale)
-        ends = [alike.estimate, alike.low, alike.high]
-    else:
-        mean = t_interval(values)
-        lowest, highest = family.scale or (-math.inf, math.inf)
-        ends = [mean.estimate, max(mean.low, lowest), min(mean.high, highest)]
-    return summary.model_copy(
-        update={"estimate": ends[0], "low": ends[1], "high": ends[2], "bounds": _bounds(values, scores, family)}
-    )
+        return Interval(100 * share.estimate, 100 * share.low, 100 * share.high)
+    if family.scale and (values == values[0]).all():
+        return constant_interval(float(values[0]), len(values), family.scale)
+    return t_interval(values)
+
+
+def drawn_clusters(family: Family) -> bool:
+    """Whether items come in clusters of which others might have been drawn, so that no item stands for itself."""
+    return not family.fixed and len(set(family.clusters.values())) > 1
+
+
+def _clusters_of(items: Sequence[str], family: Family) -> Clusters:
+    """(n,) the cluster of each item; one that is in none is one by itself."""
+    return np.array([family.clusters.get(item, f"\0{item}") for item in items])
 
 
 def _bounds(values: Floats, scores: Scores, family: Family) -> tuple[float, float] | None:
@@ -63,23 +94,101 @@ def comparison_of(
     scores: Scores, baseline: Scores, family: Family, names: Mapping[str, str], *, margin: float | None = None
 ) -> Comparison | None:
     """On the items both have; None when there are too few. Within the margin they count as the same."""
-    shared = [item for item in scores.values if item in baseline.values]
-    if len(shared) < FEW:
-        return None
-    d = np.array([scores.values[i] - baseline.values[i] for i in shared])
+    return comparisons_of([(scores, baseline)], family, names, Terms(margin=margin))[0]
+
+
+def comparisons_of(
+    pairs: Sequence[Pair], family: Family, names: Mapping[str, str], terms: Terms = PLAIN
+) -> list[Comparison | None]:
+    """Each first against its second, on the items both have; None where these are too few. No verdicts yet.
+
+    Args:
+        pairs: Of the family.
+        family: Whose values they are.
+        names: What to call them, by slug.
+        terms: What they are compared under.
+    """
+    if family.aggregation:
+        made = [corpus_comparison(one, other, family, names, terms) for one, other in pairs]
+    else:
+        made = _of_means(pairs, family, names, terms)
+    return [c and _with_missing(c, *pair, family, terms) for c, pair in zip(made, pairs, strict=True)]
+
+
+def _with_missing(made: Comparison, one: Scores, other: Scores, family: Family, terms: Terms) -> Comparison:
+    share = missing_share(one, other)
+    verdict = f"{share:.0%} {MISSING}" if refused(share, terms) else ""
+    return made.model_copy(
+        update={"missing": share, "bounds": difference_bounds(one, other, family), "verdict": verdict}
+    )
+
+
+def _of_means(pairs: Sequence[Pair], family: Family, names: Mapping[str, str], terms: Terms) -> list[Comparison | None]:
+    """All at once, so that items have the same signs and are drawn together in each of the comparisons."""
+    items = list(dict.fromkeys(item for s in family.scores for item in s.values))
+    place = {item: n for n, item in enumerate(items)}
+    columns: dict[int, Floats] = {}
+    for scores in (s for pair in pairs for s in pair):
+        columns.setdefault(id(scores), _column(scores, place))
+    d = np.column_stack([columns[id(one)] - columns[id(other)] for one, other in pairs]) if pairs else np.empty((0, 0))
+    enough = (~np.isnan(d)).sum(axis=0) >= FEW
+    plain = [n for n, (one, other) in enumerate(pairs) if enough[n] and not _seeds(one, other)]
+    clusters = _clusters_of(items, family)
+    drawn = clusters if drawn_clusters(family) else None
+    ps = {} if family.binary or not plain else dict(zip(plain, sign_flip_ps(d[:, plain]), strict=True))
+    checks = bootstrap_means(d[:, plain], clusters=drawn, resamples=terms.draws) if terms.draws and plain else []
+    by_draws = dict(zip(plain, checks, strict=False))
+    made: list[Comparison | None] = []
+    for n, (one, other) in enumerate(pairs):
+        if not enough[n]:
+            made.append(None)
+        elif _seeds(one, other):
+            made.append(recipe_comparison(one, other, family, _plain(d[:, n], one, other, family, names, terms), terms))
+        else:
+            found = _plain(d[:, n], one, other, family, names, terms, p=ps.get(n))
+            found = _in_clusters(found, d[:, n], clusters, family, terms)
+            ends = by_draws.get(n)
+            made.append(found.model_copy(update={"bootstrap": (ends.low, ends.high)}) if ends else found)
+    return made
+
+
+def _column(scores: Scores, place: Mapping[str, int]) -> Floats:
+    """(items,) values, NaN where there is none."""
+    column = np.full(len(place), np.nan)
+    column[[place[item] for item in scores.values]] = list(scores.values.values())
+    return column
+
+
+def _seeds(one: Scores, other: Scores) -> bool:
+    return len(one.seeds) > 1 or len(other.seeds) > 1
+
+
+def _plain(
+    column: Floats,
+    one: Scores,
+    other: Scores,
+    family: Family,
+    names: Mapping[str, str],
+    terms: Terms,
+    *,
+    p: float | None = None,
+) -> Comparison:
+    """Item by item, as if items stood for themselves; `p` of McNemar's test where none is given."""
+    d = column[~np.isnan(column)]
     better, worse = (int((d > 0).sum()), int((d < 0).sum()))
     if not family.higher_is_better:
         better, worse = worse, better
     mean = _difference(d, family)
+    p = mcnemar_p(better, worse) if p is None else p
     return Comparison(
-        checkpoint=names[scores.checkpoint.slug],
-        baseline=names[baseline.checkpoint.slug],
+        checkpoint=names[one.checkpoint.slug],
+        baseline=names[other.checkpoint.slug],
         metric=family.metric,
-        n=len(shared),
+        n=len(d),
         difference=mean.estimate,
         low=mean.low,
         high=mean.high,
-        p=(p := mcnemar_p(better, worse) if family.binary else sign_flip_p(d)),
+        p=p,
         p_adjusted=p,
         better=better,
         worse=worse,
@@ -87,9 +196,38 @@ def comparison_of(
         detectable=detectable_difference(d),
         verdict="",
         sd=float(d.std(ddof=1)),
-        margin=margin,
-        p_same=None if margin is None else equivalence_p(d, margin, width=_width(family)),
+        margin=terms.margin,
+        p_same=None if terms.margin is None else equivalence_p(d, terms.margin, width=_width(family)),
     )
+
+
+def _in_clusters(made: Comparison, column: Floats, everywhere: Clusters, family: Family, terms: Terms) -> Comparison:
+    """With its items in clusters.
+
+    Where these are all there are (a benchmark's subjects), what is said of the items stands, but the larger of both p
+    counts; too few of them to ever reach .05 are passed over. Where they are drawn, they alone count.
+    """
+    there = ~np.isnan(column)
+    d, clusters = column[there], everywhere[there]
+    if not family.clusters or not (d != 0).any():
+        return made
+    se, g = clustered_se(d, clusters)
+    if family.fixed and g < ENOUGH_CLUSTERS:
+        return made
+    width = _width(family)
+    alike = bool((d == d[0]).all()) and width is not None  # t would know the difference exactly
+    interval = (
+        constant_interval(float(d[0]), g, (-width, width)) if alike and width else clustered_interval(d, clusters)
+    )
+    p = clustered_p(d, clusters)
+    told = made.model_copy(update={"clustered": Clustered(clusters=g, low=interval.low, high=interval.high, p=p)})
+    same = made.p_same
+    if same is not None and terms.margin is not None:
+        same = max(same, outside_p(made.difference, se, max(g - 1, 1), terms.margin))
+    if family.fixed:
+        return told.model_copy(update={"p": max(made.p, p), "p_adjusted": max(made.p, p), "p_same": same})
+    spread = {"low": interval.low, "high": interval.high, "detectable": detectable(se), "sd": None}
+    return told.model_copy(update={"p": p, "p_adjusted": p, "p_same": same, **spread})
 
 
 def _width(family: Family) -> float | None:
@@ -99,10 +237,30 @@ def _width(family: Family) -> float | None:
 
 def _difference(d: Floats, family: Family) -> Interval:
     """The mean; where all differences are the same, t would know it exactly, and the rule of three does not."""
-    if family.scale and d[0] != 0 and (d == d[0]).all():
-        width = family.scale[1] - family.scale[0]
+    width = _width(family)
+    if width is not None and d[0] != 0 and (d == d[0]).all():
         return constant_interval(float(d[0]), len(d), (-width, width))
     return t_interval(d)
+
+
+def mirrored(made: Comparison) -> Comparison:
+    """The same comparison from the other side."""
+    c = made.clustered
+    return made.model_copy(
+        update={
+            "checkpoint": made.baseline,
+            "baseline": made.checkpoint,
+            "difference": -made.difference,
+            "low": -made.high,
+            "high": -made.low,
+            "better": made.worse,
+            "worse": made.better,
+            "clustered": c and c.model_copy(update={"low": -c.high, "high": -c.low}),
+            "bounds": made.bounds and (-made.bounds[1], -made.bounds[0]),
+            "bootstrap": made.bootstrap and (-made.bootstrap[1], -made.bootstrap[0]),
+            "seeds": made.seeds and made.seeds[::-1],
+        }
+    )
 
 
 def adjusted(
@@ -120,6 +278,8 @@ def adjusted(
 
 def _judged(comparison: Comparison, p_adjusted: float, family: Family) -> Comparison:
     """With the verdict in words; answers that are even in every pair need not be identical."""
+    if comparison.verdict:  # too much is missing
+        return comparison.model_copy(update={"p_adjusted": p_adjusted})
     if comparison.same == comparison.n and family.kind != "preference":
         words = "identical"
     elif p_adjusted >= LEVEL and comparison.p_same is not None and comparison.p_same < LEVEL:

@@ -17,7 +17,7 @@ def trajectory(
     checkpoints: Sequence[CheckpointRecord],
     tables: Sequence[Table],
     names: Mapping[str, str],
-    baseline: CheckpointRecord,
+    baseline: str,
 ) -> Trajectory | None:
     """The longest training among what is shown; None where fewer than `FEWEST` of its checkpoints are.
 
@@ -25,7 +25,7 @@ def trajectory(
         checkpoints: Those compared.
         tables: What was found of them.
         names: What tables call them, by slug.
-        baseline: What they are compared with; the base, where the checkpoints do not know theirs.
+        baseline: Slug of what they are compared with; the base, where the checkpoints do not know theirs.
     """
     tested = [table for table in tables if table.role == "test"]
     shown = {row.summary.checkpoint for table in tested for row in table.rows}
@@ -45,6 +45,11 @@ def trajectory(
         base=first,
         courses=courses,
         forgotten=[lost for table in tested if (lost := _forgotten(table, called, first)) is not None],
+        gained=[
+            better
+            for table, label in zip(tested, _labels(tested), strict=True)
+            if (better := _gained(table, label, called, first)) is not None
+        ],
         kept=[name for table, name in zip(tested, _labels(tested), strict=True) if _is_kept(table, called, first)],
     )
 
@@ -66,11 +71,11 @@ def _home(checkpoint: CheckpointRecord) -> Path:
 
 
 def _base_of(
-    course: Sequence[CheckpointRecord], there: Sequence[CheckpointRecord], baseline: CheckpointRecord
+    course: Sequence[CheckpointRecord], there: Sequence[CheckpointRecord], baseline: str
 ) -> CheckpointRecord | None:
     known = course[0].base_fingerprint
     if known is None:
-        return baseline if baseline in there and not baseline.step else None
+        return next((c for c in there if c.slug == baseline and not c.step), None)
     return next((c for c in there if c.fingerprint == known), None)
 
 
@@ -86,11 +91,17 @@ def _labels(tables: Sequence[Table]) -> list[str]:
 
 def _of_table(table: Table, called: Sequence[str], tables: Sequence[Table]) -> Course:
     estimates = {row.summary.checkpoint: row.summary.estimate for row in table.rows}
+    ends = {
+        s.checkpoint: (s.low, s.high)
+        for s in (row.summary for row in table.rows)
+        if s.low is not None and s.high is not None
+    }
     return Course(
         name=_labels(tables)[list(tables).index(table)],
         kind="judge" if table.kind in JUDGED else "benchmark",
         values=[estimates.get(name) for name in called],
         higher_is_better=all(row.summary.higher_is_better for row in table.rows),
+        intervals=[ends.get(name) for name in called],
     )
 
 
@@ -126,6 +137,15 @@ def _forgotten(table: Table, called: Sequence[str], base: str | None) -> Compari
     """The last checkpoint's loss on a benchmark, or the last one before it that has certainly lost something."""
     worse = [c for c in _losses_of(table, called, base) if c.verdict == "worse"]
     return worse[-1].model_copy(update={"metric": table.name}) if worse else None
+
+
+def _gained(table: Table, label: str, called: Sequence[str], base: str | None) -> Comparison | None:
+    """The last checkpoint that is certainly better than the base."""
+    if base is None or table.baseline != base:
+        return None
+    rows = [row.comparison for row in table.rows if row.comparison and row.summary.checkpoint in called]
+    better = [c for c in rows if c.verdict == "better"]
+    return better[-1].model_copy(update={"metric": label}) if better else None
 
 
 def _is_kept(table: Table, called: Sequence[str], base: str | None) -> bool:

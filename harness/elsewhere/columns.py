@@ -1,8 +1,7 @@
 """Which columns of a file of answers are which: named by the user, else recognised where they can only be one thing."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from harness.elsewhere.fields import AnswerFields
 from harness.errors import HarnessError, unknown_name
@@ -68,7 +67,7 @@ def find_columns(
     _check_named(columns, named, where, with_data=with_data)
     taken = {named.instruction, named.input, named.answer, named.expected, named.id, named.generator}
     there = {*filled, "model_response"}  # which says what it is even where it is empty
-    file = _File(where, columns, [c for c in columns if c in there and c not in taken])
+    file = File(where, columns, [c for c in columns if c in there and c not in taken])
     generator = named.generator or file.first("generator") or file.only(_GENERATORS)
     # A column of models may as well say who wrote what is expected; a generator's, or a named one, cannot.
     clear = named.generator is not None or generator == "generator"
@@ -86,7 +85,7 @@ def find_columns(
 
 
 @dataclass(frozen=True)
-class _File:
+class File:
     """A file's columns, and those that nothing was named for, in its order."""
 
     where: str
@@ -106,23 +105,26 @@ class _File:
         there = self.several(names)
         return there[0] if len(there) == 1 else None
 
-    def refuse(
-        self, field: Literal["instruction", "input", "answer", "expected"], wanted: str, several: Sequence[str] = ()
-    ) -> HarnessError:
+    def refuse(self, field: str, wanted: str, several: Sequence[str] = ()) -> HarnessError:
         """The error where a column is missing, or could be several."""
         found = f"found several that may be ({', '.join(several)})" if several else f"found {', '.join(self.columns)}"
         return HarnessError(f"{self.where}: wanted a column of {wanted}, {found}; name it with --field-{field}")
 
 
-def _check_named(columns: Sequence[str], named: AnswerFields, where: str, *, with_data: bool) -> None:
-    for field, column in named.model_dump(exclude_none=True).items():
+def refuse_unknown(columns: Sequence[str], named: Mapping[str, str], where: str) -> None:
+    """Raise for a column that was named, by the flag it was named with, and is not there."""
+    for field, column in named.items():
         if column not in columns:
             raise HarnessError(f"{where}: --field-{field}: {unknown_name('column', column, columns)}")
+
+
+def _check_named(columns: Sequence[str], named: AnswerFields, where: str, *, with_data: bool) -> None:
+    refuse_unknown(columns, named.model_dump(exclude_none=True), where)
     if with_data and named.expected is not None:
         raise HarnessError(f"{where}: the expected answers come from --data; leave --field-expected out")
 
 
-def _answer(file: _File, *, beside_generator: bool) -> str:
+def _answer(file: File, *, beside_generator: bool) -> str:
     if book := file.first("model_response"):
         return book
     # Beside a generator `output` is an answer, as AlpacaEval has it; alone it is what training data call expected.
@@ -135,7 +137,7 @@ def _answer(file: _File, *, beside_generator: bool) -> str:
     return column
 
 
-def _expected(file: _File, answer: str) -> str | None:
+def _expected(file: File, answer: str) -> str | None:
     if answer == "model_response" and "output" in file.free:
         return "output"
     there = file.several((*_EXPECTED, "output", "answer"), but=answer)
@@ -144,7 +146,7 @@ def _expected(file: _File, answer: str) -> str | None:
     return there[0] if there else None
 
 
-def _instruction(file: _File, answer: str, *, optional: bool) -> str | None:
+def _instruction(file: File, answer: str, *, optional: bool) -> str | None:
     if answer in _CHATS:
         return answer  # the last message is the answer, the others are what was asked
     there = file.several(_ASKED, but=answer)
@@ -156,7 +158,7 @@ def _instruction(file: _File, answer: str, *, optional: bool) -> str | None:
     return there[0] if len(there) == 1 else None
 
 
-def _input(file: _File, instruction: str | None, *, optional: bool) -> str | None:
+def _input(file: File, instruction: str | None, *, optional: bool) -> str | None:
     if instruction is None or instruction in _CHATS:
         return None
     there = file.several(("input", "context"), but=instruction)

@@ -33,7 +33,7 @@ class Opinion(BaseModel):
         people: By people alone, on the items they labelled; None with fewer than two.
         corrected: The judge's corrected by people (PPI++); None where labels are too few, or were picked by hand.
         r: Correlation of judge and people over the items labelled; None where one of them is constant.
-        weight: Of the judge in the correction, 0 to 1 (the lambda of PPI++).
+        weight: Of the judge in the correction, 0 to 1 (the lambda of PPI++); 0 leaves the labels alone.
         headline: Which of the three to go by.
     """
 
@@ -53,10 +53,11 @@ class Opinions(BaseModel):
     Attributes:
         judge: Judge and rubric.
         raters: Who labelled.
-        labels: How many.
-        scale: Of the numbers below: the judge's.
+        labels: How many count.
+        scale: Of scores and differences: the judge's.
         scores: Of each checkpoint labelled.
         differences: Of each but the baseline.
+        wins: How often each is preferred to the baseline, in percent, a tie being half; where two were compared.
         notes: What limits them, a sentence each.
     """
 
@@ -64,6 +65,7 @@ class Opinions(BaseModel):
     raters: list[str]
     labels: int
     scale: tuple[float, float]
-    scores: list[Opinion]
-    differences: list[Opinion]
+    scores: list[Opinion] = []
+    differences: list[Opinion] = []
+    wins: list[Opinion] = []
     notes: list[str] = []

@@ -9,9 +9,10 @@ class Found(BaseModel):
     Attributes:
         item_id: Its id.
         exact: Whether its normalised question is in there whole.
-        containment: Share of its n-grams that are in one training entry, 0 to 1.
-        entry: Which training entry holds most of it.
+        containment: Share of its words that stand in n-grams which one training entry has too, 0 to 1.
+        entry: Which training entry holds most of it; "" where only that it was trained on is known.
         with_answer: Whether the expected answer is in there too.
+        question: How its question begins.
     """
 
     item_id: str
@@ -19,6 +20,7 @@ class Found(BaseModel):
     containment: float
     entry: str
     with_answer: bool = False
+    question: str = ""
 
 
 class WithAndWithout(BaseModel):
@@ -32,6 +34,9 @@ class WithAndWithout(BaseModel):
         clean: Mean over them; None where there is none.
         low: Lower end of its 95 % interval.
         high: Upper end.
+        difference: To the baseline on clean items that both have; None of the baseline itself, and of fewer than two.
+        difference_low: Lower end of its 95 % interval.
+        difference_high: Upper end.
     """
 
     checkpoint: str
@@ -41,6 +46,9 @@ class WithAndWithout(BaseModel):
     clean: float | None = None
     low: float | None = None
     high: float | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
 
 
 class Overlap(BaseModel):
@@ -52,12 +60,17 @@ class Overlap(BaseModel):
         table: Name of the table whose numbers these are.
         metric: What is measured.
         items: Items looked for.
-        n: Words of an n-gram.
+        n: Words of an n-gram; 0 where nothing but ids or hashes of questions was compared.
         threshold: Containment from which on an item counts as found.
         exact: Items whose question is in there whole.
         near: Further items at or above the threshold.
         found: These items.
         scores: Of each checkpoint.
+        baseline: Name of the checkpoint that the differences are to; "" where there are none.
+        entries: Training entries that were read; 0 where nobody knows.
+        textless: Items that could not be looked for, since the run keeps no question of theirs.
+        source: How it is known: "searched", "training file" (found beside a checkpoint), "remembered" (ids, hashes).
+        note: What the reader should know of it, such as a file that has changed since; "" for nothing.
     """
 
     train: str
@@ -71,3 +84,8 @@ class Overlap(BaseModel):
     near: int
     found: list[Found] = []
     scores: list[WithAndWithout] = []
+    baseline: str = ""
+    entries: int = 0
+    textless: int = 0
+    source: str = "searched"
+    note: str = ""

@@ -31,6 +31,14 @@ def card_lines(card: JudgeCard, *, full: bool = False) -> list[str]:
     return [*lines, *(line for warning in card.warnings for line in _filled([f"beware: {warning}"], indent=1))]
 
 
+def card_phrases(card: JudgeCard) -> list[list[str]]:
+    """All of the card but its warnings, for who folds lines otherwise: a list of phrases for each paragraph."""
+    explained = [[f"{reason}: {_one_line(detail)}"] for reason, detail in card.details.items()]
+    if card.by_rule:
+        return [[*_head(card)], *explained]
+    return [[*_head(card)], *explained, [*_leanings(card), *_checked(card.agreement)], *_more(card)]
+
+
 def _one_line(text: str) -> str:
     line = visible(" ".join(text.split()))
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

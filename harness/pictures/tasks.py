@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.pictures.report import WIDTH
+from harness.pictures.table import WIDTH
 
 if TYPE_CHECKING:
     from benchmarks.index.needs import Needs

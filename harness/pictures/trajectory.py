@@ -30,16 +30,21 @@ def trajectory_parts(trajectory: Trajectory, losses: Losses | None) -> Iterator[
 
 
 def _cells(course: Course, trajectory: Trajectory) -> list[str]:
-    known = [value for value in course.values if value is not None]
     best = course.best
     if best is None:
         return [f" {course.name}", UNKNOWN * len(course.values), "", "", "", ""]
-    numbers = [_number(course, known[0]), _number(course, course.values[best])]
-    return [f" {course.name}", spark(course.values), *numbers, str(trajectory.steps[best]), _number(course, known[-1])]
+    places = [place for place, value in enumerate(course.values) if value is not None]
+    first, highest, last = (_number(course, place) for place in (places[0], best, places[-1]))
+    return [f" {course.name}", spark(course.values), first, highest, str(trajectory.steps[best]), last]
 
 
-def _number(course: Course, value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}" if course.kind == "loss" else f"{value:.1f}"
+def _number(course: Course, place: int) -> str:
+    """A value with half of its interval."""
+    value = course.values[place]
+    if value is None or course.kind == "loss":
+        return "" if value is None else f"{value:.3f}"
+    ends = course.intervals[place] if course.intervals else None
+    return f"{value:.1f}" + (f" ±{(ends[1] - ends[0]) / 2:.1f}" if ends else "")
 
 
 def spark(values: Sequence[float | None]) -> str:
@@ -69,6 +74,9 @@ def turning_lines(trajectory: Trajectory, losses: Losses | None) -> Iterator[str
         yield f"{said}; {peak}" if peak else said
     elif peak:
         yield peak
+    if trajectory.gained:
+        won = ", ".join(f"{c.metric} {c.difference:+.1f} ({c.checkpoint})" for c in trajectory.gained)
+        yield f"gained since {trajectory.base}: {won}"
     if trajectory.forgotten:
         lost = ", ".join(f"{c.metric} {c.difference:+.1f} ({c.checkpoint})" for c in trajectory.forgotten)
         yield f"forgotten since {trajectory.base}: {lost}"

@@ -18,8 +18,6 @@ def equivalence_p(differences: Floats, margin: float, *, width: float | None = N
         margin: Above 0, in the unit of the differences.
         width: The largest difference there can be; None without bounds.
     """
-    from scipy.stats import t
-
     n, mean = len(differences), float(differences.mean())
     if abs(mean) >= margin:
         return 1.0
@@ -27,5 +25,20 @@ def equivalence_p(differences: Floats, margin: float, *, width: float | None = N
         if width is None:
             return 1.0
         return (1 - min(1.0, (margin - abs(mean)) / (width + abs(mean)))) ** n
-    se = float(differences.std(ddof=1)) / math.sqrt(n)
-    return float(t.sf((margin - abs(mean)) / se, n - 1))
+    return outside_p(mean, float(differences.std(ddof=1)) / math.sqrt(n), n - 1, margin)
+
+
+def outside_p(estimate: float, se: float, df: float, margin: float) -> float:
+    """The same p for any estimate with a standard error: the larger of two one-sided t tests.
+
+    Args:
+        estimate: Of the difference.
+        se: Its standard error.
+        df: Degrees of freedom of that.
+        margin: Above 0, in the unit of the estimate.
+    """
+    from scipy.stats import t
+
+    if abs(estimate) >= margin or not se < math.inf:
+        return 1.0
+    return float(t.sf((margin - abs(estimate)) / se, df)) if se else 0.0

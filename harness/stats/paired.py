@@ -1,41 +1,95 @@
 """Two checkpoints on the same items: tests of no difference, and the difference that could be seen."""
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.stats.intervals import Floats
 
+AT_ONCE = 2_000_000  # signs held at a time, 8 bytes each
 
-def sign_flip_p(differences: Floats, *, resamples: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p of the sign-flip permutation test of a mean difference of zero.
 
-    p = (1 + #{|mean(e d)| >= |mean(d)|}) / (1 + R) over R draws of random signs e; all 2^n sign vectors,
-    without the ones, when they are fewer. Exact when the two checkpoints are exchangeable on every item,
-    for scores of any kind (Good 2005, "Permutation, Parametric and Bootstrap Tests", ch. 3).
+def sign_flip_p(
+    differences: Floats, *, clusters: NDArray[Any] | None = None, resamples: int = 10_000, seed: int = 0
+) -> float:
+    """Two-sided p of the sign-flip permutation test of one mean difference of zero; see `sign_flip_ps`.
 
     Args:
         differences: (n,) one checkpoint's score minus the other's, item by item.
+        clusters: (n,) which items belong together.
         resamples: R.
         seed: Of the signs.
     """
-    moved = differences[differences != 0]  # a zero stays zero under either sign
-    n = len(moved)
-    if n == 0:
-        return 1.0
+    return sign_flip_ps(differences[:, None], clusters=clusters, resamples=resamples, seed=seed)[0]
+
+
+def sign_flip_ps(
+    differences: Floats, *, clusters: NDArray[Any] | None = None, resamples: int = 10_000, seed: int = 0
+) -> list[float]:
+    """Two-sided p of the sign-flip permutation test of a mean difference of zero, for several comparisons at once.
+
+    p = (1 + #{|mean(e d)| >= |mean(d)|}) / (1 + R) over R draws of random signs e; all 2^n sign vectors,
+    without the ones, when they are fewer. Exact when the two checkpoints are exchangeable on every item,
+    for scores of any kind (Good 2005, "Permutation, Parametric and Bootstrap Tests", ch. 3). Where items come in
+    clusters the checkpoints are exchanged on whole clusters, so that nothing is assumed of what is within one.
+    An item has the same sign in every comparison, and no comparison changes the p of another.
+
+    Args:
+        differences: (n, k) of k comparisons one checkpoint's score minus the other's, item by item; NaN where a
+            comparison lacks the item.
+        clusters: (n,) which items belong together, such as those of one subject; each for itself when None.
+        resamples: R.
+        seed: Of the signs.
+
+    Returns:
+        One p for each comparison; 1 where nothing differs.
+    """
+    there = np.nan_to_num(differences, nan=0.0)
+    units = there if clusters is None else _cluster_sums(there, clusters)  # what a sign is drawn for
     # Sums that are equal but for rounding, which grows with what is summed, count as equal.
-    observed = abs(float(moved.sum())) - 1e-12 * float(np.abs(moved).sum())
-    if 2**n <= resamples:
-        signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)  # (2^n, n)
-        return float((np.abs(signs @ moved) >= observed).mean())
-    rng = np.random.default_rng(seed)
-    as_large = done = 0
-    while done < resamples:
-        rows = min(resamples - done, max(1, 4_000_000 // n))  # a few tens of megabytes at a time
-        signs = rng.integers(0, 2, size=(rows, n), dtype=np.int8) * 2.0 - 1.0
-        as_large += int((np.abs(signs @ moved) >= observed).sum())
-        done += rows
-    return (1 + as_large) / (1 + resamples)
+    observed = np.abs(units.sum(axis=0)) - 1e-12 * np.abs(there).sum(axis=0)
+    moved = (units != 0).sum(axis=0)  # a zero stays zero under either sign
+    few = moved <= math.log2(resamples)
+    ps = np.ones(units.shape[1])
+    for column in np.flatnonzero(few):
+        own = units[units[:, column] != 0, column]
+        ps[column] = (np.abs(_every_flip(own)) >= observed[column]).mean()
+    if not few.all():
+        as_large = _as_large(units[:, ~few], observed[~few], resamples, np.random.default_rng(seed))
+        ps[~few] = (1 + as_large) / (1 + resamples)
+    return [float(p) for p in ps]
+
+
+def _cluster_sums(values: Floats, clusters: NDArray[Any]) -> Floats:
+    """(clusters, k) sums of (n, k) values."""
+    _, places = np.unique(clusters, return_inverse=True)
+    sums = [np.bincount(places, weights=column) for column in values.T]
+    return np.column_stack(sums)
+
+
+def _every_flip(values: Floats) -> Floats:
+    """The sum of n values under each of the 2^n sign vectors; of no values the one empty sum."""
+    n = len(values)
+    signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)  # (2^n, n)
+    sums: Floats = signs @ values
+    return sums
+
+
+def _as_large(units: Floats, observed: Floats, resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """How many of the draws of signs give each comparison a sum at least as large as what was observed: (k,)."""
+    n, k = units.shape
+    total, twice = units.sum(axis=0), 2 * units
+    found = np.zeros(k, dtype=np.int64)
+    width = -(-n // 8)  # one bit for each sign
+    rows = max(1, AT_ONCE // n)
+    for done in range(0, resamples, rows):
+        draws = min(rows, resamples - done)
+        packed = np.frombuffer(rng.bytes(draws * width), dtype=np.uint8).reshape(draws, width)
+        flipped = np.unpackbits(packed, axis=1, count=n).astype(np.float64)  # (draws, n)
+        found += (np.abs(total - flipped @ twice) >= observed).sum(axis=0)
+    return found
 
 
 def mcnemar_p(better: int, worse: int) -> float:

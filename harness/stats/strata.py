@@ -6,38 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.stats.intervals import Floats, Interval
+from harness.stats.intervals import Floats
+from harness.stats.student import StudentMean
 
 
 @dataclass(frozen=True)
-class StratifiedMean:
-    """The mean of group means.
+class StratifiedMean(StudentMean):
+    """The mean of group means; its standard error is infinite where no group has two values.
 
     Attributes:
-        estimate: The mean, in the unit of the values.
-        se: Its standard error; infinite where no group has two values.
-        df: Degrees of freedom of the standard error.
         n: How many values one plain sample of the same precision would have, were all groups equally spread.
     """
 
-    estimate: float
-    se: float
-    df: float
     n: float
-
-    def interval(self, *, confidence: float = 0.95) -> Interval:
-        """Estimate ± t_df se."""
-        from scipy.stats import t
-
-        half = float(t.ppf((1 + confidence) / 2, self.df)) * self.se if self.se < math.inf else math.inf
-        return Interval(self.estimate, self.estimate - half, self.estimate + half)
-
-    @property
-    def p(self) -> float:
-        """Two-sided p of a mean of zero, by t; nan where nothing varies, so that t says nothing."""
-        from scipy.stats import t
-
-        return float(2 * t.sf(abs(self.estimate) / self.se, self.df)) if self.se else math.nan
 
 
 def drawn_mean(strata: Sequence[Floats]) -> StratifiedMean:

@@ -1,0 +1,104 @@
+"""What one place says of one checkpoint on one task, in the words of the records."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.checkpoints import slug_of
+from harness.errors import HarnessError
+from harness.naming import shown_name
+from harness.records import JSON, CheckpointRecord, CorpusValue, Evaluation, Outcome
+
+NO_TASK = "results"  # the name of a table whose file does not say what was measured
+DATASET = "imported"  # behind the task, where a run has a digest of its data
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Results of one checkpoint on one task.
+
+    Attributes:
+        task: The task, or the group it was run in.
+        checkpoint: Whose: one of the run's, or one made up for it.
+        evaluation: Its items, settings and notes, as if it had been recorded.
+        outcomes: By item.
+        where: The file or folder it comes from, for errors.
+        apart: Whether every metric is a table of its own.
+    """
+
+    task: str
+    checkpoint: CheckpointRecord
+    evaluation: Evaluation
+    outcomes: Mapping[str, Outcome]
+    where: str
+    apart: bool = False
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of its metrics, those of single items first."""
+        own = [name for o in self.outcomes.values() for name in o.metrics]
+        return [*dict.fromkeys([*own, *(c.metric for c in self.evaluation.corpus)])]
+
+
+def imported(
+    task: str,
+    checkpoint: CheckpointRecord,
+    outcomes: Iterable[tuple[str, Outcome]],
+    where: str,
+    *,
+    settings: Mapping[str, JSON] | None = None,
+    notes: Sequence[str] = (),
+    corpus: Sequence[CorpusValue] = (),
+    apart: bool = False,
+) -> Imported:
+    """Results with the evaluation that a run would have listed; `outcomes`: item ids of the table, and what is known.
+
+    The items' own names keep their outcomes apart, since nothing here is kept for later.
+    """
+    by_item = dict(outcomes)
+    evaluation = Evaluation(
+        stage="benchmark",
+        checkpoint=checkpoint.slug,
+        dataset=f"{task}-{DATASET}",
+        settings=dict(settings or {}),
+        records={item: [o.key] for item, o in by_item.items()},
+        notes=list(notes),
+        corpus=list(corpus),
+    )
+    return Imported(task, checkpoint, evaluation, by_item, where, apart)
+
+
+def checkpoint_called(
+    name: str | None, found: str, where: str, known: Collection[CheckpointRecord]
+) -> CheckpointRecord:
+    """The run's checkpoint of this name, else one made up for it.
+
+    Args:
+        name: What the user calls it, if anything.
+        found: What the results call it: a name, or the path or reference of a model.
+        where: Where the results lie.
+        known: The run's checkpoints.
+
+    Raises:
+        HarnessError: If the name stands for several of the run's.
+    """
+    text = name or found.rstrip("/")
+    short = text.rpartition("/")[2] or text
+    for called in dict.fromkeys((text, short)):
+        meant = [c for c in known if called in _names(c)]
+        if len(meant) > 1:
+            names = " or ".join(shown_name(c) for c in meant)
+            raise HarnessError(
+                f"--results {where}: {called} stands for several checkpoints of the run; call it {names}"
+            )
+        if meant:
+            return meant[0]
+    fingerprint = hashlib.sha256(f"{DATASET} {text}".encode("utf-8", "replace")).hexdigest()[:16]
+    return CheckpointRecord(
+        name=short, slug=slug_of(short, fingerprint), reference=found, fingerprint=fingerprint, visible=False
+    )
+
+
+def _names(checkpoint: CheckpointRecord) -> tuple[str, ...]:
+    reference = checkpoint.reference.rstrip("/")
+    return checkpoint.name, shown_name(checkpoint), checkpoint.slug, reference, checkpoint.fingerprint

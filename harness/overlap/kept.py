@@ -1,0 +1,118 @@
+"""Searches of training files as a run keeps them, so that nothing is looked for twice."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import BaseModel, Field, ValidationError
+
+from finetune.atomic import whole_file
+from finetune.errors import FinetuneError
+from harness.overlap.findings import Found
+from harness.overlap.training import files_of
+from harness.records import now
+from harness.store import Run
+
+_FOLDER = "overlap"
+
+
+class FileState(BaseModel):
+    """A file as it was when it was read.
+
+    Attributes:
+        path: Where it is; the reference of a data set on the hub.
+        size: Bytes.
+        changed: When it was last written, in nanoseconds.
+    """
+
+    path: str
+    size: int = 0
+    changed: int = 0
+
+
+class Search(BaseModel):
+    """What a search of training files for the items of one data set found.
+
+    Attributes:
+        train: The sources as they were named.
+        states: The files behind them.
+        dataset: Label of the data set.
+        n: Words of an n-gram.
+        threshold: Share of an item's words that makes it near.
+        items: Items looked for.
+        textless: Of these, items of which the run keeps no question.
+        entries: Training entries read.
+        found: Items that occur.
+        by_itself: Whether the file was found beside a checkpoint, rather than named by the user.
+        created: When, UTC.
+    """
+
+    train: str
+    states: list[FileState]
+    dataset: str
+    n: int
+    threshold: float
+    items: int
+    textless: int = 0
+    entries: int = 0
+    found: list[Found] = []
+    by_itself: bool = False
+    created: str = Field(default_factory=now)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the files are as they were."""
+        return all(_state(Path(state.path)) in (state, None) for state in self.states)
+
+
+def state_of(source: str) -> list[FileState]:
+    """The files behind a source as they are now; of one on the hub its name.
+
+    Raises:
+        FinetuneError: If a folder holds no data.
+    """
+    files = files_of(source)
+    return [_state(path) or FileState(path=str(path)) for path in files] or [FileState(path=source)]
+
+
+def _state(path: Path) -> FileState | None:
+    """None where there is no file: it may be on another machine, or on the hub."""
+    try:
+        there = path.stat()
+    except OSError:
+        return None
+    return FileState(path=str(path.resolve()), size=there.st_size, changed=there.st_mtime_ns)
+
+
+def keep(run: Run, made: Search) -> Path:
+    """Write a search into the run, in place of an earlier one of the same files and data set.
+
+    Raises:
+        FinetuneError: If it cannot be written.
+    """
+    what = [made.dataset, *sorted(state.path for state in made.states)]
+    name = hashlib.sha256(json.dumps(what).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    path = run.folder / _FOLDER / f"{name}.json"
+    with whole_file(path) as partial:
+        text = json.dumps(made.model_dump(), ensure_ascii=False, indent=1)
+        partial.write_text(text, "utf-8", errors="backslashreplace")  # halves of characters in ugly data
+    return path
+
+
+def kept(run: Run) -> list[Search]:
+    """The searches that a run keeps, oldest first; a file that is none is left out, as it can be made again."""
+    return sorted(_read(sorted((run.folder / _FOLDER).glob("*.json"))), key=lambda made: made.created)
+
+
+def _read(paths: Sequence[Path]) -> Iterator[Search]:
+    for path in paths:
+        with suppress(OSError, ValidationError):
+            yield Search.model_validate_json(path.read_bytes())
+
+
+def keep_if_possible(run: Run, made: Search) -> None:
+    """As `keep`; a run that cannot be written is read all the same."""
+    with suppress(FinetuneError):
+        keep(run, made)

@@ -1,0 +1,70 @@
+"""What a report is made of: what was found, the items behind it, and how it came about."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.comparing.scores import Family
+from harness.errors import HarnessError
+from harness.findings import Report, Table
+from harness.items import Items, items_behind
+from harness.records import now
+from harness.store import Run, RunFile
+
+MOST_ITEMS = 2000  # of each table, where nothing else is said
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report before it is written.
+
+    Attributes:
+        report: What was found.
+        items: Behind the tables of test items, in their order.
+        recorded: `run.json`.
+        created: When the report was made, UTC.
+        title: Name of the run.
+    """
+
+    report: Report
+    items: list[Items]
+    recorded: RunFile
+    created: str
+    title: str
+
+    def behind(self, table: Table) -> Items | None:
+        """The items of a table."""
+        same = (table.kind, table.name, table.dataset, table.metric)
+        return next((one for one in self.items if (one.kind, one.table, one.dataset, one.metric) == same), None)
+
+    @property
+    def tested(self) -> list[Table]:
+        """Tables of test items."""
+        return [table for table in self.report.tables if table.role == "test"]
+
+
+Catch = Callable[[list[Family]], list[Family]]
+
+
+def document_of(run: Run, compared: Callable[[Catch], Report], *, most_items: int | None = MOST_ITEMS) -> Document:
+    """Compare what a run has recorded, and read the items behind it.
+
+    Args:
+        run: The run.
+        compared: Makes the report; it hands what tables are made of (the `more` of `compare`) to what it is given.
+        most_items: Items of each table; all when None.
+
+    Raises:
+        HarnessError: As `compare` does.
+    """
+    if not (run.folder / "run.json").exists():
+        raise HarnessError(f"wanted a run with results in {run.folder}, found no run.json; name another with --run")
+    caught: list[Family] = []
+
+    def catch(found: list[Family]) -> list[Family]:
+        caught.extend(found)
+        return found
+
+    report = compared(catch)
+    fields = {shown.dataset: shown.field for shown in report.breakdowns}
+    items = items_behind(run, caught, most=most_items, fields=fields)
+    return Document(report, [*items], run.read(), now(), run.folder.resolve().name)

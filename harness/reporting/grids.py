@@ -1,0 +1,241 @@
+"""Tables as grids of cells, from which both the page and its Markdown twin are drawn."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.comparing.side_by_side import LEVEL
+from harness.findings import JUDGED, Row, Table
+from harness.records import Comparison
+from harness.reporting.numbers import NONE, count, interval, number, p_value, signed
+
+Show = Literal["all", "better", "worse", "same"]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A number that leads to the items behind it.
+
+    Attributes:
+        text: The number.
+        show: Which items.
+    """
+
+    text: str
+    show: Show
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        text: What it says.
+        links: In place of the text: numbers that lead to items, with "/" between them.
+        tone: Of the verdict: "better", "worse" or "".
+    """
+
+    text: str
+    links: Sequence[Link] = ()
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a grid.
+
+    Attributes:
+        name: What the row is about, as its first cell.
+        cells: The others.
+        picked: Whether it is the pick.
+        baseline: Whether the others are compared with it.
+    """
+
+    name: str
+    cells: list[Cell]
+    picked: bool = False
+    baseline: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table.
+
+    Attributes:
+        caption: What it shows.
+        head: Titles of the columns, the first of which is that of the names.
+        lines: Rows.
+        left: Places of columns that hold words; the others hold numbers.
+    """
+
+    caption: str
+    head: list[str]
+    lines: list[Line]
+    left: Sequence[int] = field(default_factory=lambda: (0,))
+
+
+@dataclass(frozen=True)
+class _Column:
+    title: str
+    cell: Callable[[Row, int], Cell]
+    words: bool = False
+
+
+def main_grid(table: Table, pick: str | None) -> Grid:
+    """One metric of all checkpoints with everything that is known of each; columns without content are left out.
+
+    Args:
+        table: The table.
+        pick: Name of the pick.
+    """
+    digits = table.decimals
+    lines = [[column.cell(row, digits) for column in _COLUMNS] for row in table.rows]
+    used = [place for place in range(len(_COLUMNS)) if any(line[place].text.strip(NONE) for line in lines)]
+    head = ["checkpoint", *(_COLUMNS[place].title for place in used)]
+    return Grid(
+        caption=caption_of(table),
+        head=[title.replace("baseline", table.baseline) for title in head],
+        lines=[
+            Line(
+                name=row.summary.checkpoint,
+                cells=[line[place] for place in used],
+                picked=table.kind in JUDGED and row.summary.checkpoint == pick,
+                baseline=row.summary.checkpoint == table.baseline,
+            )
+            for row, line in zip(table.rows, lines, strict=True)
+        ],
+        left=(0, *(at for at, place in enumerate(used, 1) if _COLUMNS[place].words)),
+    )
+
+
+def caption_of(table: Table) -> str:
+    """What a table shows, on what."""
+    better = all(row.summary.higher_is_better for row in table.rows)
+    what = {"judge": "mean score", "preference": f"wins against {table.baseline}, %"}.get(table.kind, table.metric)
+    on = "" if table.kind == "benchmark" else f" on {table.dataset.rpartition('-')[0] or table.dataset}"
+    return f"{table.name}: {what}{on}{'' if better else ' (lower is better)'}"
+
+
+def _estimate(row: Row, digits: int) -> Cell:
+    return Cell(number(row.summary.estimate, digits))
+
+
+def _interval(row: Row, digits: int) -> Cell:
+    return Cell(interval(row.summary.low, row.summary.high, digits))
+
+
+def _scored(row: Row, digits: int) -> Cell:
+    s = row.summary
+    total = s.n_scored + sum(s.n_unscored.values())
+    return Cell(count(total) if total == s.n_scored else f"{count(s.n_scored)} of {count(total)}")
+
+
+def _bounds(row: Row, digits: int) -> Cell:
+    low, high = row.summary.bounds or (None, None)
+    return Cell(interval(low, high, digits))
+
+
+def _unscored(row: Row, digits: int) -> Cell:
+    return Cell(", ".join(f"{n} {why}" for why, n in row.summary.n_unscored.items()))
+
+
+def _compared(make: Callable[[Comparison, int], Cell]) -> Callable[[Row, int], Cell]:
+    """A cell about the comparison; a dash where there is none."""
+    return lambda row, digits: Cell(NONE) if row.comparison is None else make(row.comparison, digits)
+
+
+def _counts(c: Comparison, digits: int) -> Cell:
+    links = (Link(count(c.better), "better"), Link(count(c.worse), "worse"), Link(count(c.same), "same"))
+    return Cell("/".join(link.text for link in links), links=links)
+
+
+def _clustered(c: Comparison, digits: int) -> Cell:
+    if c.clustered is None:
+        return Cell(NONE)
+    return Cell(f"{interval(c.clustered.low, c.clustered.high, digits, sign=True)}, p {p_value(c.clustered.p)}")
+
+
+def _bootstrap(c: Comparison, digits: int) -> Cell:
+    return Cell(NONE if c.bootstrap is None else interval(*c.bootstrap, digits, sign=True))
+
+
+def _missing(c: Comparison, digits: int) -> Cell:
+    return Cell("" if not c.missing else f"{100 * c.missing:.1f} %")
+
+
+def _if_missing(c: Comparison, digits: int) -> Cell:
+    return Cell(NONE if c.bounds is None else interval(*c.bounds, digits, sign=True))
+
+
+def _verdict(c: Comparison, digits: int) -> Cell:
+    return Cell(c.verdict, tone=c.verdict if c.verdict in ("better", "worse") else "")
+
+
+def _of_seeds(c: Comparison, digits: int) -> Cell:
+    return Cell(NONE if c.seeds is None else f"{c.seeds[0]} and {c.seeds[1]}")
+
+
+_COLUMNS = (
+    _Column("estimate", _estimate),
+    _Column("95 % interval", _interval),
+    _Column("scored", _scored),
+    _Column("minus baseline", _compared(lambda c, digits: Cell(signed(c.difference, digits)))),
+    _Column("95 % interval of the difference", _compared(lambda c, d: Cell(interval(c.low, c.high, d, sign=True)))),
+    _Column("p", _compared(lambda c, digits: Cell(p_value(c.p)))),
+    _Column("p adjusted", _compared(lambda c, digits: Cell(p_value(c.p_adjusted)))),
+    _Column("better / worse / same", _compared(_counts)),
+    _Column("verdict", _compared(_verdict), words=True),
+    _Column("could have missed", _compared(lambda c, digits: Cell(number(c.detectable, digits)))),
+    _Column("p of a difference beyond the margin", _compared(lambda c, digits: Cell(p_value(c.p_same)))),
+    _Column("in clusters", _compared(_clustered)),
+    _Column("by bootstrap", _compared(_bootstrap)),
+    _Column("seeds", _compared(_of_seeds)),
+    _Column("missing pairs", _compared(_missing)),
+    _Column("difference, had all missing been worst, or best", _compared(_if_missing)),
+    _Column("had all unscored been worst, or best", _bounds),
+    _Column("unscored", _unscored, words=True),
+)
+
+
+def pairs_grid(table: Table) -> Grid | None:
+    """Every checkpoint against every other one: row minus column; None where that was not asked for."""
+    if not table.pairs:
+        return None
+    names = [row.summary.checkpoint for row in table.rows]
+    made = {(c.checkpoint, c.baseline): c for c in table.pairs}
+    digits = table.decimals
+    return Grid(
+        caption=f"{caption_of(table)}, row minus column; * p < .05, adjusted over all pairs",
+        head=["", *names],
+        lines=[Line(name, [_pair(made, name, other, digits) for other in names]) for name in names],
+    )
+
+
+def _pair(made: dict[tuple[str, str], Comparison], name: str, other: str, digits: int) -> Cell:
+    there, back = made.get((name, other)), made.get((other, name))
+    c = there or back
+    if c is None:
+        return Cell("")
+    difference = c.difference if there else -c.difference
+    return Cell(f"{signed(difference, digits)}{'*' if c.p_adjusted < LEVEL else ''}")
+
+
+def remarks(table: Table) -> Iterator[str]:
+    """What belongs below a table: chance, what is unscored, other metrics, what makes it doubtful."""
+    digits = table.decimals
+    chance = next((r.summary.chance for r in table.rows if r.summary.chance is not None), None)
+    if chance is not None:
+        verdict = ": every interval holds it, so this table says nothing of the checkpoints" if table.at_chance else ""
+        yield f"Guessing gives {number(chance, digits)}{verdict}."
+    if table.kind == "preference":
+        yield "Each item is compared in both orders; a tie, or two orders that differ, counts half."
+    if any(row.comparison and row.comparison.clustered for row in table.rows):
+        of = "; p is the larger of the plain and the clustered one" if table.fixed_clusters else ", a sample of more"
+        yield f"Items come in clusters ({table.clusters}){of}."
+    unseen = [r.comparison for r in table.rows if r.comparison and r.comparison.verdict == "can't tell"]
+    if unseen:
+        listed = ", ".join(f"{number(c.detectable, digits)} ({c.checkpoint})" for c in unseen)
+        yield f"Can't tell: a true difference smaller than {listed} is seen less than 4 times in 5."
+    for metric, values in table.others.items():
+        yield f"{metric}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    yield from table.warnings

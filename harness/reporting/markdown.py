@@ -1,0 +1,113 @@
+"""The Markdown twin of the page: the pick, tables for a model card, what limits them; short."""
+
+import re
+from collections.abc import Iterator
+
+from harness.findings import JUDGED, Report, Row, Table
+from harness.pictures.report import pick_sentence
+from harness.reporting.document import Document
+from harness.reporting.embedded import plain
+from harness.reporting.explained import as_text, methods_of
+from harness.reporting.grids import caption_of
+from harness.reporting.limits import limits_of, subtitle
+from harness.reporting.numbers import NONE, count, interval, number, p_value, signed
+from harness.reporting.provenance import moment
+
+# What a backslash takes its meaning from; and what only an entity does: markup, people's names, mathematics, addresses
+# that become links by themselves.
+_MARKUP = re.compile(r"([\\`*_\[\]|~#])|([<>&@$]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
+
+
+def markdown_of(document: Document) -> str:
+    """The whole twin, ending in a line end."""
+    return "\n".join([*_head(document), *_tables(document), *_notes(document), *_how(document)]).rstrip() + "\n"
+
+
+def escaped(text: str) -> str:
+    """One line in which nothing is markup."""
+    line = " ".join(plain(text).split())
+    line = _MARKUP.sub(lambda match: f"\\{match[1]}" if match[1] else f"&#{ord(match[2])};", line)
+    return re.sub(r"^([-+=]|\d+[.)])", lambda match: f"{match[0][:-1]}&#{ord(match[0][-1])};", line)
+
+
+def _head(document: Document) -> Iterator[str]:
+    report = document.report
+    yield f"## Evaluation: {escaped(document.title)}"
+    yield ""
+    if report.pick:
+        yield f"**{escaped(pick_sentence(report.pick, report.baseline))}**"
+        yield ""
+    yield escaped(f"{subtitle(report)} · {moment(document.created)} UTC")
+    yield ""
+
+
+def _tables(document: Document) -> Iterator[str]:
+    for table in document.tested:
+        yield f"### {escaped(caption_of(table))}"
+        yield ""
+        yield from table_lines(table, document.report)
+        yield ""
+        for warning in table.warnings:
+            yield f"* {escaped(warning)}"
+        if table.warnings:
+            yield ""
+
+
+def table_lines(table: Table, report: Report) -> list[str]:
+    """One metric of all checkpoints as a GitHub table; the pick is bold."""
+    compared = any(row.comparison for row in table.rows)
+    base = escaped(table.baseline)
+    head = ["checkpoint", "estimate (95 %)", "scored"]
+    head += [f"minus {base} (95 %)", "p adjusted", "better / worse / same", "verdict"] if compared else []
+    ruler = ["---", *("---:" for _ in head[1:])]
+    if compared:
+        ruler[-1] = "---"
+    pick = report.pick.name if report.pick and table.kind in JUDGED else None
+    return [_line(cells) for cells in [head, ruler, *(_cells(row, table, pick, compared) for row in table.rows)]]
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cells(row: Row, table: Table, pick: str | None, compared: bool) -> list[str]:
+    s, c, digits = row.summary, row.comparison, table.decimals
+    name = escaped(s.checkpoint)
+    total = s.n_scored + sum(s.n_unscored.values())
+    cells = [
+        f"**{name}**" if s.checkpoint == pick else name,
+        _with_interval(number(s.estimate, digits), interval(s.low, s.high, digits)),
+        count(s.n_scored) if total == s.n_scored else f"{count(s.n_scored)} of {count(total)}",
+    ]
+    if not compared:
+        return cells
+    if c is None:
+        return [*cells, NONE, NONE, NONE, NONE]
+    return [
+        *cells,
+        _with_interval(signed(c.difference, digits), interval(c.low, c.high, digits, sign=True)),
+        p_value(c.p_adjusted).replace("<", "&lt;"),
+        f"{count(c.better)} / {count(c.worse)} / {count(c.same)}",
+        escaped(c.verdict),
+    ]
+
+
+def _with_interval(estimate: str, ends: str) -> str:
+    return estimate if ends == NONE else f"{estimate} ({ends})"
+
+
+def _notes(document: Document) -> Iterator[str]:
+    limits = limits_of(document.report)
+    if limits:
+        yield "### What limits this"
+        yield ""
+        yield from (f"* {escaped(line)}" for line in limits)
+        yield ""
+
+
+def _how(document: Document) -> Iterator[str]:
+    yield "### How it was computed"
+    yield ""
+    yield from (f"* {escaped(as_text(method))}" for method in methods_of(document))
+    versions = ", ".join(f"{name} {version}" for name, version in document.recorded.versions.items())
+    yield f"* {escaped(f'Made with ift-eval; the run was begun with {versions}.')}"

@@ -1,0 +1,156 @@
+"""How often the product's own verdicts are wrong, and right, on simulated checkpoints of which the truth is known."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from harness.comparing.contests import Contests
+from harness.comparing.picking import pick_of
+from harness.comparing.scores import Family, Scores
+from harness.comparing.side_by_side import adjusted, comparison_of, comparisons_of, summarise
+from harness.comparing.terms import PLAIN
+from harness.records import Comparison, Evaluation, Role
+from harness.stats.intervals import Floats
+from tests.recorded import checkpoint
+from tests.simulated import four_errors
+
+RUNS = 1000
+SEEN = 2.8015852  # standard errors of a difference that is seen 8 times in 10
+GRADES = np.array([-20.0, -10.0, 0.0, 10.0, 20.0])  # what a judge's score of one answer is off by
+OFTEN = np.array([0.1, 0.2, 0.4, 0.2, 0.1])
+NOISE = float(OFTEN @ GRADES**2)  # 120, the variance of it
+
+
+def family_of(kind: str, columns: Sequence[Floats], role: Role = "test") -> Family:
+    """Checkpoints c0, c1, ... with these values of the same items."""
+    scores = []
+    for number, column in enumerate(columns):
+        who = checkpoint(f"c{number}")
+        done = Evaluation(stage="judge", checkpoint=who.slug, dataset="data-1", role=role)
+        scores.append(Scores(who, done, {f"i{n}": float(value) for n, value in enumerate(column)}))
+    return Family("judge j+r", kind, "data-1", role, "score", (0.0, 100.0), True, scores)
+
+
+def names_of(family: Family) -> dict[str, str]:
+    return {s.checkpoint.slug: s.checkpoint.name for s in family.scores}
+
+
+def told(kind: str, new: Floats, base: Floats) -> Comparison:
+    """The comparison as a table shows it."""
+    family = family_of(kind, [base, new])
+    (found,) = adjusted([comparison_of(family.scores[1], family.scores[0], family, names_of(family))], family)
+    assert found is not None
+    return found
+
+
+def verdict_share(found: Sequence[Comparison], *words: str) -> float:
+    return sum(c.verdict in words for c in found) / len(found)
+
+
+def graded(rng: np.random.Generator, checkpoints: int, n: int) -> Floats:
+    """(checkpoints, n) judge's scores, 0 to 100 in tens, of checkpoints equally good; items differ in difficulty."""
+    items = rng.choice([20.0, 40.0, 60.0], n)
+    scores: Floats = items + rng.choice(GRADES, (checkpoints, n), p=OFTEN)
+    return scores
+
+
+def right_or_wrong(rng: np.random.Generator, n: int, only_new: float, only_base: float) -> tuple[Floats, Floats]:
+    """Percent scores of two on items of which so many only one of them gets right."""
+    drawn = rng.random(n)
+    new = (drawn < only_new) | (drawn > 0.6)
+    base = ((drawn >= only_new) & (drawn < only_new + only_base)) | (drawn > 0.6)
+    return np.where(new, 100.0, 0.0), np.where(base, 100.0, 0.0)
+
+
+def test_judge_scores_of_equal_checkpoints_are_called_better_or_worse_in_at_most_7_of_100_runs() -> None:
+    rng = np.random.default_rng(20260)
+    found = [told("judge", *graded(rng, 2, 60)) for _ in range(RUNS)]
+    assert verdict_share(found, "better", "worse") <= 0.07
+    assert verdict_share(found, "better", "worse") >= 0.05 - four_errors(0.05, RUNS), "nor is it blind"
+    assert np.mean([c.same for c in found]) > 10, "with ties"
+
+
+@pytest.mark.parametrize("n", [60, 300])
+def test_right_or_wrong_of_equal_checkpoints_are_called_better_or_worse_in_at_most_7_of_100_runs(n: int) -> None:
+    rng = np.random.default_rng(20261)
+    found = [told("benchmark", *right_or_wrong(rng, n, 0.15, 0.15)) for _ in range(RUNS)]
+    assert 0 < verdict_share(found, "better", "worse") <= 0.07
+
+
+def test_of_five_checkpoints_as_good_as_the_base_any_is_called_otherwise_in_at_most_7_of_100_runs() -> None:
+    rng, runs, alarms, unadjusted = np.random.default_rng(20262), 400, 0, 0
+    for _ in range(runs):
+        family = family_of("judge", [*graded(rng, 6, 60)])
+        base, *others = family.scores
+        made = comparisons_of([(other, base) for other in others], family, names_of(family))
+        found = [c for c in adjusted(made, family) if c is not None]
+        alarms += verdict_share(found, "better", "worse") > 0
+        unadjusted += min(c.p for c in found) < 0.05
+    assert alarms / runs <= 0.07
+    assert unadjusted / runs > 0.1, "which the p of each alone would not hold"
+
+
+def test_judge_scores_apart_by_1_3_of_the_smallest_detectable_difference_are_told_in_9_of_10_runs() -> None:
+    rng, n, step = np.random.default_rng(20263), 60, 20.0
+    share = improved_share(n, step)
+    sd = math.sqrt(2 * NOISE + step**2 * share * (1 - share))
+    found = []
+    for _ in range(RUNS):
+        base, new = graded(rng, 2, n)
+        found.append(told("judge", new + step * (rng.random(n) < share), base))
+    assert step * share == pytest.approx(1.3 * SEEN * sd / math.sqrt(n))
+    assert np.mean([c.detectable for c in found]) == pytest.approx(SEEN * sd / math.sqrt(n), rel=0.02)
+    assert verdict_share(found, "better") >= 0.9
+    assert verdict_share(found, "worse") == 0
+
+
+def improved_share(n: int, step: float) -> float:
+    """Share of answers that are better by a step, so that the mean is by 1.3 of what can be detected."""
+    share = 0.0
+    for _ in range(60):
+        share = 1.3 * SEEN * math.sqrt((2 * NOISE + step**2 * share * (1 - share)) / n) / step
+    return share
+
+
+def test_right_or_wrong_apart_by_1_3_of_the_smallest_detectable_difference_is_told_in_9_of_10_runs() -> None:
+    rng, n, either, difference = np.random.default_rng(20264), 400, 0.3, 0.0
+    for _ in range(60):  # a share of all items; of the same unit as either
+        difference = 1.3 * SEEN * math.sqrt((either - difference**2) / n)
+    shares = (either + difference) / 2, (either - difference) / 2
+    found = [told("benchmark", *right_or_wrong(rng, n, *shares)) for _ in range(RUNS)]
+    assert np.mean([c.difference for c in found]) == pytest.approx(100 * difference, rel=0.03)
+    assert 1.3 * np.mean([c.detectable for c in found]) == pytest.approx(100 * difference, rel=0.02)
+    assert verdict_share(found, "better") >= 0.9
+    assert verdict_share(found, "worse") == 0
+
+
+def test_the_score_of_the_best_of_five_equals_is_unbiased_only_if_picked_on_other_items() -> None:
+    """Every checkpoint is worth 40 points; the best of five means is by chance 1.16 standard errors above that."""
+    rng, runs, n = np.random.default_rng(20265), 300, 60
+    fair, flattered = [], []
+    for _ in range(runs):
+        test, validation = (
+            family_of("judge", [*graded(rng, 5, n)]),
+            family_of("judge", [*graded(rng, 5, n)], "validation"),
+        )
+        fair.append(reported(test, validation))
+        flattered.append(reported(test, None))
+    noise = math.sqrt((NOISE + 800 / 3) / n)  # of one mean of 60 items: answers, and items of 20, 40 and 60 points
+    assert abs(np.mean(fair) - 40) <= 4 * noise / math.sqrt(runs)
+    by_luck = 1.16296 * math.sqrt(NOISE / n)
+    assert np.mean(np.array(flattered) - fair) == pytest.approx(by_luck, rel=0.15)
+    assert np.mean(flattered) - 40 > 4 * noise / math.sqrt(runs)
+
+
+def reported(test: Family, validation: Family | None) -> float:
+    """The test score of the one that is picked."""
+    names = names_of(test)
+    pick = pick_of(Contests(test, names, PLAIN), validation, test.scores[0])
+    assert pick is not None
+    assert pick.picked_on == ("validation" if validation else "test")
+    picked = next(s for s in test.scores if names[s.checkpoint.slug] == pick.name)
+    estimate = summarise(picked, test, pick.name).estimate
+    assert estimate is not None
+    return estimate

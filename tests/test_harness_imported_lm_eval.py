@@ -1,0 +1,347 @@
+"""lm-eval's own samples files beside what the project has recorded itself."""
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+from benchmarks.sources.offline import localise
+from finetune.checkpoint import load_checkpoint
+from finetune.export import export_hf
+from harness.benchmark import BenchmarkSettings, run_benchmark
+from harness.checkpoints import resolve
+from harness.comparing.scores import Family
+from harness.comparing.select import families
+from harness.errors import HarnessError
+from harness.imported.families import checkpoints_of, imported_families
+from harness.imported.fields import ResultFields
+from harness.imported.joining import joined
+from harness.store import Run
+from harness.suites import task_suites
+from tests.conftest import MakeCheckpoint
+from tests.lm_eval_files import Draws, lines_of, logged, write_lines
+from tests.recorded import checkpoint
+from tests.test_benchmarks_local_data import GLUE, jsonl, questions
+
+Manager = Any
+TASKS = ["mmlu_anatomy", "mmlu_virology", "arc_easy", "gsm8k", "wikitext", "cola"]
+FOLDERS = ("arc_easy", "gsm8k", "wikitext", "cola")
+SETTINGS = BenchmarkSettings(device="cpu", shots=0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for subject, n in (("anatomy", 5), ("virology", 3)):
+        for split in ("test", "dev"):
+            # One of the documents is there twice, as real data repeat themselves.
+            rows = questions(n, subject)
+            jsonl(folder / "mmlu" / subject / f"{split}.jsonl", [*rows, rows[0]])
+    arc = [
+        {
+            "id": f"q{n}",
+            "question": f"Which is {n}?",
+            "choices": {"text": [f"one {k}{n}" for k in range(4)], "label": list("ABCD")},
+            "answerKey": "ABCD"[n % 4],
+        }
+        for n in range(6)
+    ]
+    sums = [{"question": f"{n}+1?", "answer": f"#### {n % 3}"} for n in range(6)]
+    cola = [{**GLUE["cola"][n % 2], "idx": n} for n in range(8)]
+    for split in ("train", "validation", "test"):
+        jsonl(folder / "arc_easy" / f"{split}.jsonl", arc)
+        jsonl(folder / "gsm8k" / f"{split}.jsonl", sums)
+        jsonl(folder / "wikitext" / f"{split}.jsonl", [{"page": "two words"}, {"page": "and three more words"}])
+        jsonl(folder / "cola" / f"{split}.jsonl", cola)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manager(data: Path) -> Manager:
+    from lm_eval import tasks
+
+    from benchmarks.quiet import quiet
+
+    own = Path(tasks.__file__).parent
+    with quiet():
+        paths = [str(own / name) for name in ("arc", "glue", "gsm8k", "mmlu/default", "wikitext")]
+        index = tasks.TaskManager(include_path=paths, include_defaults=False)
+    folders = {"cais/mmlu": data / "mmlu", **{name: data / name for name in FOLDERS}}
+    return localise(TASKS, folders, index).manager
+
+
+@pytest.fixture(scope="module")
+def files(manager: Manager, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models on every task, as lm-eval leaves them."""
+    out = tmp_path_factory.mktemp("lm_eval")
+    for seed, name in enumerate(("org/one", "org/two")):
+        logged(out, Draws(seed), TASKS, manager, name=name, num_fewshot=0)
+    return out
+
+
+@pytest.fixture(scope="module")
+def read(files: Path) -> dict[str, Family]:
+    return {family.name: family for family in imported_families([str(files)])}
+
+
+def samples(folder: Path, task: str, model: str = "one") -> Path:
+    (path,) = folder.glob(f"*{model}/samples_{task}_*.jsonl")
+    return path
+
+
+def averages(folder: Path, model: str = "one") -> dict[str, Any]:
+    (path,) = folder.glob(f"*{model}/results_*.json")
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
+@pytest.fixture
+def one_task(files: Path, tmp_path: Path) -> Iterator[Path]:
+    """A folder of its own to spoil: one model, one task."""
+    source = samples(files, "arc_easy")
+    folder = tmp_path / "spoilt"
+    folder.mkdir()
+    for path in (source, next(source.parent.glob("results_*.json"))):
+        shutil.copy(path, folder)
+    yield folder
+
+
+def test_a_folder_is_a_table_for_each_task_and_a_row_for_each_model(read: dict[str, Family]) -> None:
+    assert set(read) == {"mmlu", "arc_easy", "gsm8k", "wikitext", "cola"}
+    for family in read.values():
+        assert [s.checkpoint.name for s in family.scores] == ["one", "two"]
+        assert [s.checkpoint.reference for s in family.scores] == ["org/one", "org/two"]
+        assert family.kind == "benchmark"
+        assert {s.evaluation.settings["shots"] for s in family.scores} == {0}
+    assert read["arc_easy"].metric == "acc_norm"
+    assert read["arc_easy"].scores[0].chance == 25.0
+    assert read["gsm8k"].metric == "exact_match,flexible-extract"
+    assert (read["wikitext"].metric, read["wikitext"].higher_is_better) == ("bits_per_byte", False)
+    assert [c.name for c in checkpoints_of(read.values())] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"), [("arc_easy", "acc_norm,none"), ("gsm8k", "exact_match,flexible-extract"), ("mmlu", "acc,none")]
+)
+def test_the_items_give_the_averages_that_lm_eval_reports(
+    read: dict[str, Family], files: Path, manager: Manager, task: str, metric: str
+) -> None:
+    for scores, model in zip(read[task].scores, ("one", "two"), strict=True):
+        results = averages(files, model)["results"]
+        own = {"mmlu": ["mmlu_anatomy", "mmlu_virology"]}.get(task, [task])
+        whole = fmean(v for name in own for v in [results[name][metric]] * (6 if name != "mmlu_virology" else 4))
+        assert fmean(scores.values.values()) == pytest.approx(100 * whole)
+
+
+def test_a_metric_over_all_items_keeps_what_it_is_made_of(read: dict[str, Family], files: Path) -> None:
+    from benchmarks.corpus import aggregate
+
+    cola = read["cola"]
+    assert (cola.metric, cola.aggregation) == ("mcc", "matthews_corrcoef")
+    for scores, model in zip(cola.scores, ("one", "two"), strict=True):
+        theirs = averages(files, model)["results"]["cola"]["mcc,none"]
+        assert aggregate(cola.aggregation, [*scores.parts.values()]) == pytest.approx(theirs)
+    wikitext = read["wikitext"].scores[0]
+    whole = {c.metric: c.value for c in wikitext.evaluation.corpus}
+    theirs = averages(files)["results"]["wikitext"]
+    for metric in ("word_perplexity", "byte_perplexity", "bits_per_byte"):
+        assert whole[metric] == pytest.approx(theirs[f"{metric},none"])
+
+
+def test_subjects_are_one_table_clustered_by_subject(read: dict[str, Family]) -> None:
+    mmlu = read["mmlu"]
+    assert mmlu.cluster_name == "subject"
+    assert set(mmlu.clusters.values()) == {"anatomy", "virology"}
+    assert {item.partition("/")[0] for item in mmlu.clusters} == {"mmlu_anatomy", "mmlu_virology"}
+    assert len(mmlu.scores[0].values) == 10, "a document that is there twice counts twice"
+
+
+def test_lm_evals_hf_model_pairs_with_our_own_outcomes_of_the_same_weights(
+    manager: Manager, data: Path, make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    ours = make_checkpoint("sft", context_length=512)
+    export_hf(load_checkpoint(ours), tmp_path / "hf" / "exported")
+    run = Run(tmp_path / "run")
+    (target,) = resolve([str(ours)])
+    folders = [f"arc_easy={data / 'arc_easy'}", f"cais/mmlu={data / 'mmlu'}", f"wikitext={data / 'wikitext'}"]
+    for suite in task_suites(["arc_easy", "mmlu_anatomy", "wikitext"], folders, manager):
+        run_benchmark(run, target, suite, SETTINGS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what loading a model says is not the point here
+        out = logged(
+            tmp_path / "out",
+            "hf",
+            ["arc_easy", "mmlu_anatomy", "wikitext"],
+            manager,
+            model_args=f"pretrained={tmp_path / 'hf' / 'exported'},dtype=float32",
+            device="cpu",
+            batch_size=4,
+            num_fewshot=0,
+        )
+    recorded = run.read()
+    known = [*recorded.checkpoints.values()]
+    found, _ = families(run, recorded, known)
+    whole = joined(found, imported_families([str(out)], known=known))
+    assert len(whole) == 3
+    for family in whole:
+        mine, theirs = family.scores
+        assert (mine.checkpoint.name, theirs.checkpoint.name) == ("sft", "exported")
+        assert mine.values.keys() == theirs.values.keys()
+        assert [*mine.values.values()] == pytest.approx([*theirs.values.values()], rel=1e-4)
+        assert mine.chance == theirs.chance
+        assert mine.others.keys() == theirs.others.keys()
+        assert theirs.evaluation.dataset == mine.evaluation.dataset
+
+
+def test_a_name_of_the_run_means_that_checkpoint(files: Path) -> None:
+    path = str(samples(files, "gsm8k"))
+    for text, meant in ((f"sft={path}", "sft"), (path, "one"), (f"sft-slug={path}", "sft")):
+        (family,) = imported_families([text], known=[checkpoint("sft"), checkpoint("one")])
+        assert family.scores[0].checkpoint == checkpoint(meant)
+    again = [checkpoint("sft"), checkpoint("sft").model_copy(update={"slug": "other", "fingerprint": "otherprint"})]
+    with pytest.raises(HarnessError, match="sft stands for several checkpoints of the run; call it sft·prin or sft·othe"):
+        imported_families([f"sft={path}"], known=again)
+    (family,) = imported_families([f"mine={path}"], known=[checkpoint("one")])
+    assert family.scores[0].checkpoint.name == "mine"
+
+
+def test_results_say_which_metric_they_want(files: Path) -> None:
+    path = str(samples(files, "gsm8k"))
+    (family,) = imported_families([path], ResultFields(score="exact_match,strict-match"))
+    assert family.metric == "exact_match,strict-match"
+    (family,) = imported_families([path], metrics=["exact_match,strict-match"])
+    assert family.metric == "exact_match,strict-match"
+    with pytest.raises(HarnessError, match="--field-score: unknown metric 'exact': known: exact_match,"):
+        imported_families([path], ResultFields(score="exact"))
+
+
+def test_of_several_runs_in_a_folder_the_newest_counts(one_task: Path) -> None:
+    (path,) = one_task.glob("samples_*.jsonl")
+    older = [{**line, "acc_norm": 0.0} for line in lines_of(path)]
+    write_lines(one_task / "samples_arc_easy_2020-01-01T00-00-00.000000.jsonl", older)
+    (family,) = imported_families([str(one_task)])
+    assert family.scores[0].evaluation.notes == ["samples_arc_easy_2020-01-01T00-00-00.000000.jsonl is older and left out"]
+    (newest,) = imported_families([str(path)])
+    assert family.scores[0].values == newest.scores[0].values
+
+
+def test_without_the_averages_beside_nothing_is_known_of_the_settings(one_task: Path) -> None:
+    next(one_task.glob("results_*.json")).unlink()
+    (family,) = imported_families([str(one_task)])
+    (scores,) = family.scores
+    assert scores.checkpoint.name == "spoilt", "the folder that lm-eval names after the model"
+    assert scores.evaluation.settings == {}
+    assert "nobody knows shots" in scores.evaluation.notes[0]
+    assert family.higher_is_better
+
+
+def test_a_group_is_known_without_the_averages_where_it_is_mmlu(files: Path, tmp_path: Path) -> None:
+    for task in ("mmlu_anatomy", "mmlu_virology"):
+        shutil.copy(samples(files, task), tmp_path)
+    (family,) = imported_families([f"m={tmp_path}"])
+    assert (family.name, family.metric, len(family.clusters)) == ("mmlu", "acc", 10)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"n-shot": {"arc_easy": 5}}, r"different shots \(0 and 5\)"),
+        ({"versions": {"arc_easy": 0.5}}, r"different version \(1.0 and 0.5\)"),
+        ({"chat_template": "{{ messages }}"}, r"different chat \(False and True\)"),
+        ({"system_instruction": "Be brief."}, r"different system message \( and Be brief.\)"),
+    ],
+)
+def test_what_was_measured_otherwise_is_refused(one_task: Path, files: Path, change: dict[str, Any], says: str) -> None:
+    (path,) = one_task.glob("results_*.json")
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | change), "utf-8")
+    with pytest.raises(HarnessError, match=f"a and b were evaluated on arc_easy with {says}; evaluate both alike"):
+        imported_families([f"a={samples(files, 'arc_easy')}", f"b={one_task}"])
+
+
+def test_a_limit_may_differ(one_task: Path, files: Path) -> None:
+    (path,) = one_task.glob("samples_*.jsonl")
+    write_lines(path, lines_of(path)[:4])
+    (family,) = imported_families([f"a={samples(files, 'arc_easy')}", f"b={one_task}"])
+    assert [len(s.values) for s in family.scores] == [6, 4]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda lines: [*lines, lines[0]], "document 0 is there twice"),
+        (lambda lines: [*lines[:2], {**lines[2], "doc_id": 1, "doc_hash": "x"}], "document 1 is there twice"),
+        (lambda lines: [{**lines[0], "doc_id": None}], "wanted a sample of lm-eval with a doc_id"),
+        (lambda lines: [{**line, "metrics": []} for line in lines], "wanted values of metrics for each document"),
+        (lambda lines: [lines[0], {"doc_id": 7, "filtered_resps": [], "filter": "none"}], None),
+    ],
+)
+def test_a_spoilt_file_is_one_line(one_task: Path, spoil: Any, says: str | None) -> None:
+    (path,) = one_task.glob("samples_*.jsonl")
+    write_lines(path, spoil(lines_of(path)))
+    if says is None:  # a line without values is an item that has none
+        (family,) = imported_families([str(path)])
+        assert sum(family.scores[0].unscored.values()) == 1
+        return
+    with pytest.raises(HarnessError, match=says) as error:
+        imported_families([str(path)])
+    assert "\n" not in str(error.value)
+
+
+def test_a_torn_file_says_where(one_task: Path) -> None:
+    (path,) = one_task.glob("samples_*.jsonl")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(HarnessError, match=r"line 6: is not JSON .*; was lm_eval stopped\?"):
+        imported_families([str(path)])
+
+
+def test_a_value_that_is_no_number_is_unscored_and_counted(one_task: Path) -> None:
+    (path,) = one_task.glob("samples_*.jsonl")
+    lines = lines_of(path)
+    lines[0]["acc_norm"] = float("nan")
+    lines[1]["acc_norm"] = None
+    write_lines(path, lines)
+    (family,) = imported_families([str(path)])
+    assert family.scores[0].unscored == {"no value for one item": 2}
+    assert len(family.scores[0].values) == 4
+
+
+def test_averages_are_no_results_of_items(one_task: Path) -> None:
+    (path,) = one_task.glob("results_*.json")
+    with pytest.raises(HarnessError, match=r"found lm-eval's averages; name the folder: --results .*spoilt"):
+        imported_families([str(path)])
+    next(one_task.glob("samples_*.jsonl")).unlink()
+    for text in (path, one_task):
+        with pytest.raises(HarnessError, match="found lm-eval's averages; run lm_eval again with --log_samples"):
+            imported_families([str(text)])
+
+
+def test_documents_can_be_named_and_clustered_by_their_fields(files: Path) -> None:
+    path = str(samples(files, "arc_easy"))
+    (family,) = imported_families([path], ResultFields(id="question", cluster="answerKey"))
+    assert "arc_easy/Which is 0?" in family.scores[0].values
+    assert (family.cluster_name, family.fixed) == ("answerKey", False)
+    assert set(family.clusters.values()) == set("ABCD")
+    with pytest.raises(HarnessError, match="line 1: --field-cluster: unknown field of the document 'answer': did you"):
+        imported_families([path], ResultFields(cluster="answer"))
+
+
+def test_one_name_for_several_models_or_twice_for_one_task_is_refused(files: Path) -> None:
+    with pytest.raises(HarnessError, match=r"wanted results of one model for one name, found org/one, org/two"):
+        imported_families([f"a={files}"])
+    both = [f"a={samples(files, 'gsm8k', model)}" for model in ("one", "two")]
+    with pytest.raises(HarnessError, match="a has results of gsm8k twice, in .*give each a name of its own"):
+        imported_families(both)
+    apart = imported_families([both[0], f"a={samples(files, 'cola', 'two')}"])
+    assert {s.checkpoint.slug for family in apart for s in family.scores} == {apart[0].scores[0].checkpoint.slug}
+
+
+def test_items_of_one_task_without_anything_in_common_are_refused(one_task: Path, files: Path) -> None:
+    (path,) = one_task.glob("samples_*.jsonl")
+    write_lines(path, [{**line, "doc": {"id": f"new{n}"}} for n, line in enumerate(lines_of(path))])
+    with pytest.raises(HarnessError, match="no common items in the results of arc_easy: a has 6, such as 'arc_easy/q0'"):
+        imported_families([f"a={samples(files, 'arc_easy')}", f"b={path}"])

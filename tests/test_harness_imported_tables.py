@@ -1,0 +1,258 @@
+"""Any table of ids and scores, its bad ones too, and results beside what a run has recorded."""
+
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune.errors import FinetuneError
+from harness.comparing.scores import Family
+from harness.comparing.select import families
+from harness.errors import HarnessError
+from harness.imported.families import imported_families
+from harness.imported.fields import ResultFields
+from harness.imported.joining import joined
+from harness.imported.values import GRADES, NotANumber, number
+from harness.store import Run
+from tests.lm_eval_files import write_lines
+from tests.recorded import checkpoint, measured
+
+ROWS = [{"id": f"q{n}", "model": model, "score": n % 2, "topic": f"t{n}"} for model in ("a", "b") for n in range(3)]
+
+
+def as_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
+    lines = [",".join(rows[0])] + [",".join(str(value) for value in row.values()) for row in rows]
+    path.write_text("\n".join(lines), "utf-8")
+    return path
+
+
+def as_json(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text(json.dumps(rows, indent=1), "utf-8")
+    return path
+
+
+def as_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
+    from datasets import Dataset
+
+    Dataset.from_list(rows).to_parquet(path)
+    return path
+
+
+def values_of(family: Family) -> dict[str, dict[str, float]]:
+    return {s.checkpoint.name: s.values for s in family.scores}
+
+
+def one(*results: object, **fields: Any) -> Family:
+    (family,) = imported_families([str(r) for r in results], ResultFields(**fields))
+    return family
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("r.jsonl", write_lines), ("r.json", as_json), ("r.csv", as_csv), ("r.parquet", as_parquet), ("r.txt", as_json)],
+)
+def test_every_format_says_the_same(tmp_path: Path, name: str, write: Any) -> None:
+    family = one(write(tmp_path / name, ROWS), cluster="topic")
+    assert values_of(family) == dict.fromkeys("ab", {"q0": 0, "q1": 100, "q2": 0})
+    assert (family.name, family.metric, family.kind, family.scale) == ("results", "score", "benchmark", (0.0, 100.0))
+    assert family.clusters == {"q0": "t0", "q1": "t1", "q2": "t2"}
+    assert (family.cluster_name, family.fixed) == ("topic", False)
+
+
+@pytest.mark.parametrize("id_", ["id", "item_id", "question_id", "doc_id"])
+@pytest.mark.parametrize("score", ["score", "acc", "correct", "is_correct", "value"])
+def test_usual_names_are_found(tmp_path: Path, id_: str, score: str) -> None:
+    path = write_lines(tmp_path / "sft.jsonl", [{id_: n, score: str(n > 1).lower()} for n in range(3)])
+    assert values_of(one(path)) == {"sft": {"0": 0, "1": 0, "2": 100}}
+
+
+def test_numbers_that_are_no_shares_stay_as_they_are(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"id": n, "nll": 1.5 * n} for n in range(3)])
+    family = one(path, score="nll", lower_is_better=True)
+    assert values_of(family) == {"a": {"0": 0, "1": 1.5, "2": 3}}
+    assert (family.metric, family.scale, family.higher_is_better) == ("nll", None, False)
+
+
+def test_tasks_and_metrics_in_columns_are_tables_of_their_own(tmp_path: Path) -> None:
+    rows = [
+        {"id": n, "task": task, "metric": metric, "value": n}
+        for task in ("x", "y")
+        for metric in ("f1", "em")
+        for n in range(3)
+    ]
+    found = imported_families([str(write_lines(tmp_path / "a.jsonl", rows))])
+    assert [(f.name, f.metric) for f in found] == [("x", "f1"), ("x", "em"), ("y", "f1"), ("y", "em")]
+    assert all(not s.others for f in found for s in f.scores)
+
+
+def test_a_folder_of_tables_is_a_checkpoint_each(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_lines(tmp_path / f"{name}.jsonl", [{"id": n, "score": n} for n in range(3)])
+    assert [*values_of(one(tmp_path))] == ["one", "two"]
+
+
+def test_what_is_unscored_is_counted_and_repeats_are_means(tmp_path: Path) -> None:
+    scores: list[Any] = [1, None, "", "NaN", float("nan"), float("inf"), 0]
+    path = write_lines(tmp_path / "a.jsonl", [{"id": n, "score": s} for n, s in enumerate(scores)])
+    (found,) = one(path).scores
+    assert found.values == {"0": 100, "6": 0}
+    assert found.unscored == {"no value for one item": 5}
+    twice = [{"id": n % 2, "score": s} for n, s in enumerate((1, 0, 0, None))]
+    (found,) = one(write_lines(path, twice)).scores
+    assert (found.values, found.unscored) == ({"0": 50}, {"no value for one item": 1})
+
+
+@pytest.mark.parametrize(
+    ("rows", "fields", "says"),
+    [
+        ([{"id": 1, "score": "good"}], {}, "row 1: score: wanted a number, true or false, found 'good'"),
+        ([{"id": 1, "score": [1]}], {}, r"row 1: score: wanted a number, true or false, found list \[1\]"),
+        ([{"id": 1, "score": 1}, {"score": 1}], {}, "row 2: wanted a value in id, found none"),
+        ([{"id": 1, "score": 1}, 7], {}, "row 2: wanted an object, found int"),
+        ([{"id": 1, "mark": 1}], {}, "wanted a column of scores, found id, mark; name it with --field-score"),
+        ([{"id": 1, "acc": 1, "score": 2}], {}, r"several that may be \(acc, score\); name it with --field-score"),
+        ([{"name": 1, "score": 2}], {}, "wanted a column of item ids, found name, score; name it with --field-id"),
+        ([{"id": 1, "score": 2}], {"score": "skore"}, "--field-score: unknown column 'skore': did you mean score?"),
+        ([{"id": 1, "score": 2}], {"cluster": "x"}, "--field-cluster: unknown column 'x': known: id, score"),
+        ([{"id": 1, "score": 2, "model": "a"}, {"id": 1, "score": 2}], {}, "row 2: wanted a value in model, found"),
+        ([{"id": 1, "score": 2, "model": "a", "checkpoint": "b"}], {}, "name it with --field-checkpoint"),
+        ([{"id": 1, "score": 2}] * 2 + [{"id": n, "score": 2} for n in (2, 3)], {}, "id '1' is there 2 times for one"),
+        ([{"id": 1, "score": None}], {}, "wanted scores, found score empty in all 1 rows"),
+        ([], {}, "wanted results, found an empty file"),
+    ],
+)
+def test_a_bad_table_is_one_line(tmp_path: Path, rows: Any, fields: Any, says: str) -> None:
+    path = write_lines(tmp_path / "a.jsonl", rows)
+    with pytest.raises(HarnessError, match=says) as error:
+        one(path, **fields)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_file_of_results_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="wanted a file or folder of results, found none"):
+        imported_families([f"a={tmp_path / 'nowhere.jsonl'}"])
+    with pytest.raises(HarnessError, match="wanted a folder with results"):
+        imported_families([str(tmp_path)])
+    junk = tmp_path / "junk.jsonl"
+    junk.write_bytes(bytes(range(256)) * 9)
+    with pytest.raises(HarnessError, match="found binary data"):
+        imported_families([str(junk)])
+    for name in ("header.csv", "list.json"):
+        empty = tmp_path / name
+        empty.write_text("id,score\n" if name.endswith("csv") else "[]", "utf-8")
+        with pytest.raises(HarnessError, match="wanted results, found no rows"):
+            imported_families([str(empty)])
+    words = tmp_path / "words.txt"
+    words.write_text("these are words", "utf-8")
+    with pytest.raises(FinetuneError, match="is not JSON"):
+        imported_families([str(words)])
+
+
+def test_ids_without_anything_in_common_are_refused_and_shown(tmp_path: Path) -> None:
+    a = write_lines(tmp_path / "a.jsonl", [{"id": f"q{n}", "score": n} for n in range(3)])
+    b = write_lines(tmp_path / "b.jsonl", [{"id": n, "score": n} for n in range(4)])
+    with pytest.raises(HarnessError, match="no common items in the results of results: a has 3, such as 'q0' and b has"):
+        one(a, b)
+
+
+def test_one_name_twice_or_for_several_is_refused(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", ROWS)
+    with pytest.raises(HarnessError, match="wanted one checkpoint for one name, found a, b in model; leave x= out"):
+        one(f"x={path}")
+    alone = write_lines(tmp_path / "b.jsonl", ROWS[:3])
+    with pytest.raises(HarnessError, match="a has results of results twice"):
+        one(path, alone)
+    assert [*values_of(one(path, f"c={alone}"))] == ["a", "b", "c"]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**9), 10**9) | st.booleans())
+def test_a_number_is_read_the_same_from_json_and_from_text(value: float) -> None:
+    assert number(value) == number(json.dumps(value)) == float(value)
+
+
+@given(st.text())
+def test_words_are_never_guessed(text: str) -> None:
+    try:
+        found = number(text, GRADES)
+    except NotANumber as error:
+        assert "\n" not in str(error)
+    else:
+        known = text.strip() in GRADES or text.strip().lower() in GRADES
+        assert found is None or known or found == float(text)
+
+
+@pytest.mark.parametrize("text", ["c", "1_000", "A", "correct", "0x1", "7/10", "80%"])
+def test_what_only_resembles_a_score_is_refused(text: str) -> None:
+    with pytest.raises(NotANumber):
+        number(text, GRADES)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    made = Run(tmp_path / "run")
+    measured(made, "base", [0, 0, 1, 1], settings={"shots": 0})
+    measured(made, "sft", [1, 0, 1, 1], settings={"shots": 0})
+    return made
+
+
+def recorded(run: Run) -> list[Family]:
+    found = run.read()
+    return families(run, found, [*found.checkpoints.values()])[0]
+
+
+def quiz(path: Path, values: list[float], prefix: str = "quiz/", **more: Any) -> str:
+    return str(write_lines(path, [{"id": f"{prefix}d{n}", "acc": v, **more} for n, v in enumerate(values)]))
+
+
+@pytest.mark.parametrize(("prefix", "more"), [("quiz/", {}), ("quiz/", {"task": "quiz"}), ("", {"task": "quiz"})])
+def test_results_of_a_recorded_task_stand_in_its_table(run: Run, tmp_path: Path, prefix: str, more: Any) -> None:
+    found = imported_families([quiz(tmp_path / "other.jsonl", [1, 1, 1, 0], prefix, **more)])
+    (family,) = joined(recorded(run), found)
+    assert values_of(family)["other"] == {"quiz/d0": 100, "quiz/d1": 100, "quiz/d2": 100, "quiz/d3": 0}
+    assert [s.checkpoint.name for s in family.scores] == ["base", "sft", "other"]
+    assert (family.dataset, family.binary) == ("quiz-abcdef01", True)
+    assert {*family.scores[2].evaluation.records} == {*family.scores[0].evaluation.records}
+
+
+def test_other_metrics_and_tasks_keep_tables_of_their_own(run: Run, tmp_path: Path) -> None:
+    rows = [{"id": f"quiz/d{n}", "task": "quiz", "f1": n / 4} for n in range(4)]
+    other = imported_families([str(write_lines(tmp_path / "o.jsonl", rows))], ResultFields(score="f1"))
+    assert [(f.name, f.metric) for f in joined(recorded(run), other)] == [("quiz", "acc"), ("quiz", "f1")]
+    judged = imported_families([quiz(tmp_path / "j.jsonl", [1, 0], "entry")])
+    assert [f.name for f in joined(recorded(run), judged)] == ["quiz", "results"]
+    assert joined([], judged) == judged
+
+
+def test_without_a_common_item_a_task_is_refused(run: Run, tmp_path: Path) -> None:
+    path = quiz(tmp_path / "other.jsonl", [1, 0], "x", task="quiz")
+    with pytest.raises(
+        HarnessError, match="results of quiz: the run has 4, such as 'quiz/d0' and other has 2, such as 'xd0'"
+    ):
+        joined(recorded(run), imported_families([path]))
+
+
+def test_a_checkpoint_is_not_there_twice(run: Run, tmp_path: Path) -> None:
+    path = quiz(tmp_path / "sft.jsonl", [1, 0, 1, 0])
+    with pytest.raises(HarnessError, match="the run has recorded quiz of sft itself; give the other results another"):
+        joined(recorded(run), imported_families([path], known=[checkpoint("sft")]))
+    (family,) = joined(recorded(run), imported_families([f"again={path}"], known=[checkpoint("sft")]))
+    assert [s.checkpoint.name for s in family.scores] == ["base", "sft", "again"]
+
+
+def test_a_checkpoint_of_the_run_can_bring_a_task_from_elsewhere(run: Run, tmp_path: Path) -> None:
+    path = quiz(tmp_path / "x.jsonl", [1, 0, 1, 0], "other/", task="other")
+    _, family = joined(recorded(run), imported_families([f"sft={path}"], known=[checkpoint("sft")]))
+    assert family.scores[0].checkpoint == checkpoint("sft")
+
+
+def test_values_beyond_shares_turn_the_whole_table_into_plain_numbers(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    measured(run, "base", [0.0, 0.5, 1.0, 0.25], choices=None)
+    (family,) = joined(recorded(run), imported_families([quiz(tmp_path / "o.jsonl", [0, 0.5, 7, 1])]))
+    assert family.scale is None
+    assert fmean(values_of(family)["base"].values()) == pytest.approx(0.4375)
+    assert values_of(family)["o"]["quiz/d2"] == 7

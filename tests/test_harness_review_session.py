@@ -1,0 +1,433 @@
+"""A review as a person goes through it: what is shown, what keys do, what is kept, and where it goes on."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from harness.errors import HarnessError
+from harness.pictures.review import answered_line, help_picture, question_picture
+from harness.review.asking import Review
+from harness.review.keys import Keys, keys_for
+from harness.review.labels import PersonLabel, keep_label, kept_labels, rater_name
+from harness.review.material import Wanted, material_of, sample_of
+from harness.review.session import Question, Session, Shown
+from harness.review.terminal import readers
+from harness.review.terminal import review as ask
+from harness.screen import Screen
+from harness.store import Run
+from tests.reviewed_runs import answered, data_of, reviewed, scored
+
+FIVE = keys_for("1-5", None)
+PAIRS = keys_for(None, None, pairs=True)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return reviewed(tmp_path / "run")
+
+
+def review_of(run: Run, *names: str, n: int = 3, rater: str = "ann", keys: Keys = FIVE, seed: int = 0) -> Review:
+    material = material_of(run, Wanted(checkpoints=names))
+    return Review(run, material, sample_of(run, material, n=n, seed=seed), n, rater, keys)
+
+
+def type_into(session: Session, text: str, *, lines: Sequence[str] = ()) -> str:
+    """Press keys one by one until they end; what was on the screen."""
+    keys, notes = iter(text), iter(lines)
+    screen = Screen(out=Console(file=io.StringIO(), width=80, highlight=False))
+    ask(session, screen, key=lambda: next(keys, None), line=lambda: next(notes, None))
+    assert isinstance(screen.out.file, io.StringIO)
+    return screen.out.file.getvalue()
+
+
+def by_answer(run: Run) -> dict[tuple[str, str], float | None]:
+    return {(one.name, one.item_id): one.score for one in kept_labels(run)}
+
+
+def test_every_checkpoint_is_labelled_on_the_same_items_one_item_after_the_other(run: Run) -> None:
+    session = review_of(run).begin()
+    asked = [(q.item_id, q.answers[0].slug) for q in session.questions]
+    assert len(asked) == 6
+    assert all(asked[k][0] == asked[k + 1][0] for k in (0, 2, 4))
+    assert all({asked[k][1], asked[k + 1][1]} == {"base-slug", "tuned-slug"} for k in (0, 2, 4))
+
+
+def test_what_is_shown_does_not_tell_whose_it_is(run: Run) -> None:
+    review = review_of(run, n=12)
+    shown = type_into(review.begin(), "3" * 24)
+    # The answers of this run name their checkpoint; what stands around them must not.
+    around = [line for line in shown.splitlines() if " says " not in line]
+    assert not any(word in line for line in around for word in ("base", "tuned", "fake", "print-"))
+    firsts = {q.answers[0].slug for q in review.begin().questions[::2]}
+    assert firsts == {"base-slug", "tuned-slug"}  # neither always comes first
+
+
+def test_keys_become_labels_at_once(run: Run) -> None:
+    session = review_of(run).begin()
+    first = session.current
+    assert first is not None
+    assert session.press("4") == "labelled"
+    (label,) = kept_labels(run)
+    assert (label.item_id, label.score, label.scale, label.rater) == (first.item_id, 4.0, (1.0, 5.0), "ann")
+    assert (label.drawn, label.seed, label.probability) == (3, 0, first.probability)
+    assert label.responses == (f"{label.name}-{label.item_id}-answer",)
+    assert session.current is not first
+
+
+def test_it_goes_on_where_it_was(run: Run) -> None:
+    type_into(review_of(run).begin(), "543")
+    again = review_of(run).begin()
+    assert (again.labelled, again.place, len(again.questions)) == (3, 4, 6)
+    type_into(again, "111")
+    assert review_of(run).begin().current is None
+    assert sorted(score for score in by_answer(run).values() if score) == [1, 1, 1, 3, 4, 5]
+
+
+def test_undo_takes_back_labels_and_skips_one_by_one_and_those_of_an_earlier_session(run: Run) -> None:
+    session = review_of(run).begin()
+    first, second = session.questions[:2]
+    type_into(session, "5suu")
+    assert session.current is first
+    assert kept_labels(run) == []
+    type_into(session, "42")
+    assert {one.item_id for one in kept_labels(run)} == {first.item_id, second.item_id}
+    later = review_of(run).begin()
+    assert later.press("u") == "undone"
+    assert later.current == second
+    assert [one.score for one in kept_labels(run)] == [4.0]
+    later.press("u")
+    assert later.press("u") == "nothing to undo"
+    assert later.current == first
+
+
+def test_what_was_skipped_comes_again_another_time(run: Run) -> None:
+    session = review_of(run).begin()
+    first = session.current
+    session.press("s")
+    assert session.current is not first
+    assert (session.skipped, session.labelled) == (1, 0)
+    assert review_of(run).begin().current == first
+
+
+def test_a_note_is_kept_beside_the_next_label_only(run: Run) -> None:
+    shown = type_into(review_of(run).begin(), "n45", lines=["wrong year "])
+    assert "noted: wrong year" in shown
+    assert [one.note for one in kept_labels(run)] == ["wrong year", ""]
+    type_into(review_of(run).begin(), "ns1", lines=["about another one"])
+    assert kept_labels(run)[-1].note == ""
+
+
+def test_unknown_keys_and_help_change_nothing(run: Run) -> None:
+    shown = type_into(review_of(run).begin(), "9x\x1b?q")
+    assert kept_labels(run) == []
+    assert "9: no key of these" in shown
+    assert "\x1b" not in shown
+    assert "undo: take back the last one" in shown
+    assert "1  1 (worst)" in shown
+
+
+def test_raters_see_their_own_order_and_do_not_share_labels(run: Run) -> None:
+    ann, ben = review_of(run, n=12).begin(), review_of(run, n=12, rater="ben").begin()
+    assert {q.item_id for q in ann.questions} == {q.item_id for q in ben.questions}
+    assert [q.item_id for q in ann.questions] != [q.item_id for q in ben.questions]
+    type_into(ann, "5")
+    assert review_of(run, n=12, rater="ben").begin().labelled == 0
+
+
+def test_a_larger_sample_keeps_what_was_labelled(run: Run) -> None:
+    type_into(review_of(run, n=4).begin(), "5" * 8)
+    larger = review_of(run, n=8).begin()
+    assert (larger.labelled, len(larger.questions)) == (8, 16)
+    type_into(larger, "1" * 8)
+    assert {one.sample for one in kept_labels(run)} == {review_of(run).sample.key}
+    assert review_of(run, n=100).begin().labelled == 16
+
+
+def test_an_answer_that_has_changed_since_is_asked_again(run: Run) -> None:
+    type_into(review_of(run, "tuned").begin(), "555")
+    path = run.folder / "responses" / data_of(12).label / "tuned-slug.jsonl"
+    path.write_text(path.read_text().replace("-answer", "-later"))
+    run_json = run.folder / "run.json"
+    run_json.write_text(run_json.read_text().replace("-answer", "-later"))
+    again = review_of(run, "tuned").begin()
+    assert (again.labelled, len(again.questions)) == (0, 3)
+
+
+def test_an_item_without_an_answer_is_not_asked(tmp_path: Path) -> None:
+    run, data = Run(tmp_path / "run"), data_of(6)
+    answered(run, "base", data)
+    answered(run, "tuned", data, failed=["i1", "i2"])
+    asked = review_of(run, n=6).begin().questions
+    assert {q.item_id for q in asked if q.answers[0].slug == "tuned-slug"} == {"i0", "i3", "i4", "i5"}
+    assert len(asked) == 10
+    in_pairs = review_of(run, n=6, keys=PAIRS).begin().questions
+    assert {q.item_id for q in in_pairs} == {"i0", "i3", "i4", "i5"}
+
+
+# Pairs
+
+
+def test_a_preference_is_of_the_answer_and_not_of_its_place(run: Run) -> None:
+    session = review_of(run, n=12, keys=PAIRS).begin()
+    places = []
+    while (question := session.current) is not None:
+        tuned_first = question.answers[0].slug == "tuned-slug"
+        places.append(tuned_first)
+        session.press("a" if tuned_first else "b")
+    assert {*places} == {True, False}
+    labels = kept_labels(run)
+    assert {(one.name, one.other_name, one.score) for one in labels} == {("tuned", "base", 1.0)}
+    assert all(one.responses[0].startswith("tuned") for one in labels)
+
+
+def test_a_tie_is_half_and_the_same_pair_named_the_other_way_is_not_asked_again(run: Run) -> None:
+    type_into(review_of(run, "tuned", "base", keys=PAIRS).begin(), "tTt")
+    assert [one.score for one in kept_labels(run)] == [0.5] * 3
+    assert review_of(run, "base", "tuned", keys=PAIRS).begin().current is None
+    assert review_of(run).begin().labelled == 0  # scores are something else
+
+
+def test_pairs_need_two(run: Run) -> None:
+    with pytest.raises(HarnessError, match="--pairs: wanted two checkpoints, found tuned alone"):
+        review_of(run, "tuned", keys=PAIRS).begin()
+
+
+# Which checkpoints
+
+
+def test_the_base_and_the_best_are_reviewed_where_nobody_is_named(run: Run) -> None:
+    data = data_of(12)
+    scored(run, answered(run, "worse", data), data, [1.0] * 12)
+    assert [c.name for c in material_of(run, Wanted()).checkpoints] == ["base", "tuned"]
+    assert [c.name for c in material_of(run, Wanted(checkpoints=["worse", "tuned"])).checkpoints] == ["tuned", "worse"]
+
+
+def test_without_a_judge_all_are(tmp_path: Path) -> None:
+    run, data = Run(tmp_path / "run"), data_of(6, categories=["x", "y"])
+    for name in ("base", "a", "b"):
+        answered(run, name, data)
+    review = review_of(run, n=6)
+    assert [c.name for c in review.material.checkpoints] == ["base", "a", "b"]
+    assert {*review.sample.strata} == {"x", "y"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (Wanted(checkpoints=["tunde"]), "did you mean tuned"),
+        (Wanted(dataset="x"), "unknown data set with answers 'x': known: d"),
+        (Wanted(judge="nobody"), "unknown judge in this run"),
+    ],
+)
+def test_names_that_are_not_there(run: Run, wanted: Wanted, said: str) -> None:
+    with pytest.raises(HarnessError, match=said):
+        material_of(run, wanted)
+
+
+def test_a_checkpoint_that_has_not_answered_is_said(run: Run) -> None:
+    answered(run, "late", data_of(3))
+    dataset = data_of(12).label
+    with pytest.raises(HarnessError, match=r"unknown checkpoint with answers to .* 'late'"):
+        material_of(run, Wanted(checkpoints=["late", "base"], dataset=dataset))
+
+
+def test_nobody_answered_yet(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="holds no answers to review yet"):
+        material_of(Run(tmp_path / "none"), Wanted())
+
+
+# Keys and names
+
+
+@pytest.mark.parametrize(
+    ("wanted", "judge", "scale", "keys"),
+    [
+        (None, None, (1, 5), "12345"),
+        (None, (0.0, 100.0), (1, 5), "12345"),
+        (None, (0.0, 1.0), (0, 1), "01"),
+        (None, (1.0, 10.0), (1, 10), "1234567890"),
+        (None, (0.0, 10.0), (1, 5), "12345"),
+        ("0-9", (1.0, 5.0), (0, 9), "0123456789"),
+        ("1 to 3", None, (1, 3), "123"),
+    ],
+)
+def test_a_scale_has_a_digit_for_each_value(
+    wanted: str | None, judge: tuple[float, float] | None, scale: tuple[float, float], keys: str
+) -> None:
+    made = keys_for(wanted, judge)
+    assert made.scale == scale
+    assert "".join(made.scores) == keys
+    assert [*made.scores.values()] == [scale[0] + k for k in range(len(keys))]
+
+
+@pytest.mark.parametrize("scale", ["0-100", "1-2.5", "-1-3", "0-10"])
+def test_a_scale_without_keys_is_refused(scale: str) -> None:
+    with pytest.raises(HarnessError, match=f"--scale {scale}: wanted whole numbers, at most 10 of them"):
+        keys_for(scale, None)
+
+
+@pytest.mark.parametrize("scale", ["good", "5-1"])
+def test_what_is_no_scale_is_refused(scale: str) -> None:
+    with pytest.raises(HarnessError, match="--scale: wanted a scale such as 1-5"):
+        keys_for(scale, None)
+    with pytest.raises(HarnessError, match="found it with --pairs"):
+        keys_for(scale, None, pairs=True)
+
+
+def test_the_scale_that_is_chosen_is_said() -> None:
+    assert keys_for(None, (0.0, 100.0)).remark == "scale: 1 to 5, stretched to the judge's 0 to 100 by compare"
+    assert keys_for(None, (1.0, 5.0)).remark == "scale: the judge's own, 1 to 5"
+    assert "1-0 (=10): how good it is" in keys_for(None, (1.0, 10.0)).line
+
+
+def test_a_rater_is_the_same_however_the_name_is_typed() -> None:
+    assert rater_name(" Zoë ") == rater_name("Zoe\u0308") == "Zoë"
+    assert rater_name("a/b 漢字 ~:x") == "a/b 漢字 ~:x"
+    assert rater_name("bad\udcff") == "bad?"
+    for name in ("", "  ", "a\nb", "a\x1b[2J", "\u202e"):
+        with pytest.raises(HarnessError, match="wanted a name that can be read"):
+            rater_name(name)
+
+
+@pytest.mark.parametrize("name", ["漢字", "a/b", 'O\'Neil \\ "x"', "~"])
+def test_odd_names_are_kept_and_found_again(run: Run, name: str) -> None:
+    type_into(review_of(run, rater=rater_name(name)).begin(), "52")
+    assert {one.rater for one in kept_labels(run)} == {name}
+    assert review_of(run, rater=rater_name(name)).begin().labelled == 2
+
+
+# The labels' file
+
+
+def test_a_torn_last_line_is_redone(run: Run) -> None:
+    type_into(review_of(run).begin(), "54")
+    path = run.folder / "labels.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    again = review_of(run).begin()
+    assert again.labelled == 1
+    type_into(again, "2")
+    assert sorted(by_answer(run).values(), key=str) == [2.0, 5.0]
+    assert review_of(run).begin().labelled == 2
+
+
+def test_lines_made_by_hand_are_kept(run: Run) -> None:
+    path = run.folder / "labels.jsonl"
+    path.write_text('{"item_id": "i0", "checkpoint": "tuned", "score": 3, "scale": "1-5"}')  # no line end
+    assert [(one.score, one.probability) for one in kept_labels(run)] == [(3.0, None)]
+    type_into(review_of(run).begin(), "5")
+    assert [one.score for one in kept_labels(run)] == [3.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"key": "k", "item_id": "i0"}', "line 1: not a label (checkpoint: Field required)"),
+        ("what", "line 1 is not JSON"),
+        ('{"item_id": "i0", "checkpoint": "a", "score": "x"}', "line 1: wanted a number as score"),
+        ('{"item_id": "i0", "checkpoint": "a", "score": 2, "scale": "likert"}', "line 1: wanted a scale such as 1-5"),
+        (
+            '{"key": "k", "item_id": "i0", "checkpoint": "a", "score": 9, "scale": [1, 5]}',
+            "line 1: not a label (the score 9 is not on its scale, 1 to 5)",
+        ),
+        ('{"key": "k", "item_id": "i0", "checkpoint": "a", "score": 9, "scale": [5, 5]}', "line 1: not a label"),
+        ("[1, 2]", "line 1: wanted the fields"),
+    ],
+)
+def test_a_line_that_is_none_is_said(run: Run, line: str, said: str) -> None:
+    (run.folder / "labels.jsonl").write_text(f"{line}\n")
+    with pytest.raises(HarnessError) as error:
+        kept_labels(run)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_two_people_at_once_lose_nothing(run: Run) -> None:
+    ann, ben = review_of(run).begin(), review_of(run, rater="ben").begin()
+    for key in "123451"[:6]:
+        ann.press(key)
+        ben.press(key)
+    assert len(kept_labels(run)) == 12
+
+
+# What it looks like
+
+
+def looked_at(question: Question, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    console.print(question_picture(question, 12, 50, width=width))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def question_of(*texts: str, instruction: str = "Say it.", expected: str = "It.") -> Question:
+    return Question("k", "i0", instruction, expected, tuple(Shown("s", "r", text) for text in texts), 0.5)
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_a_question_fits_the_terminal(width: int) -> None:
+    long = question_of("word " * 60 + "§" * 300, "two\n\tlines", instruction="why " * 50)
+    shown = looked_at(long, width)
+    assert max(map(len, shown.splitlines())) <= min(width, 80)
+    assert "12 of 50" in shown
+    assert shown.count("§") == 300
+    assert ["A" in shown.splitlines(), "B" in shown.splitlines()] == [True, True]
+
+
+def test_answers_are_text_whatever_they_hold() -> None:
+    shown = looked_at(question_of("\x1b[2J[bold]no markup[/bold] \u202eabc\r\x07", expected=""), 80)
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "\r" not in shown
+    assert "[bold]no markup[/bold]" in shown
+    assert "expected" not in shown
+    assert "(empty)" in looked_at(question_of("  \n"), 80)
+    assert "characters left out" in looked_at(question_of("x" * 30_000), 80)
+
+
+def test_what_keys_did_is_said() -> None:
+    assert str(answered_line("labelled", "5", FIVE)) == "→ 5 (best)"
+    assert str(answered_line("labelled", "B", PAIRS)) == "→ B is better"
+    assert str(answered_line("skipped", "s", FIVE)) == "→ skipped"
+    assert len(help_picture(PAIRS).renderables) == 8
+
+
+# Reading lines
+
+
+def test_lines_stand_for_keys_where_there_is_no_terminal() -> None:
+    key, line = readers(io.StringIO("5\n\n  undo\nn\nmy note\nQ\n"))
+    assert [key(), key(), key(), line(), key(), key(), line()] == ["5", "u", "n", "my note", "Q", None, None]
+
+
+@given(st.text(alphabet="12345sunq?x ", max_size=40))
+@settings(max_examples=40)
+def test_whatever_is_pressed_the_file_says_what_the_session_says(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    kept: dict[str, float] = {}
+
+    def keep(question: Question, score: float | None, note: str) -> None:
+        if score is None:
+            del kept[question.key]
+        else:
+            kept[question.key] = score
+
+    questions = [Question(f"k{n}", f"i{n}", "", "", (Shown("s", "r", "t"),), 0.5) for n in range(4)]
+    session = Session(questions, FIVE, keep)
+    type_into(session, text, lines=["a note"] * 40)
+    assert session.labelled == len(kept)
+    assert (session.current is None) == (session.quit or session.labelled + session.skipped == 4)
+
+
+def test_a_label_written_twice_counts_once(run: Run) -> None:
+    label = PersonLabel(key="k", item_id="i0", checkpoint="print-base", score=2, scale=(1, 5))
+    keep_label(run, label)
+    keep_label(run, label.model_copy(update={"score": 4.0}))
+    assert [one.score for one in kept_labels(run)] == [4.0]
+    keep_label(run, label.model_copy(update={"score": None}))
+    assert kept_labels(run) == []
