@@ -37,5 +37,5 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(INSTALL) -e '.[hf]' --group dev
+	$(INSTALL) -e '.[hf,inspect]' --group dev
 	touch $@

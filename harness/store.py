@@ -3,6 +3,7 @@
 A line counts once it is flushed to disk. A line that a crash tore is cut off before the next is written.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -41,18 +42,19 @@ class RecordFile(Generic[L]):
         Raises:
             HarnessError: If a line other than a torn last one cannot be read.
         """
-        records: dict[str, L] = {}
-        for number, line in enumerate(self._whole_lines(), 1):
-            try:
-                record = self.kind.model_validate_json(line)
-            except ValidationError as error:
-                problem = error.errors()[0]
-                raise HarnessError(
-                    f"{self.path}, line {number}: not a {self.kind.__name__} ({problem['msg']}); "
-                    f"mend or delete the line, nothing was changed"
-                ) from None
-            records[record.key] = record
-        return records
+        with _uncollected():
+            records = (self._record(*numbered) for numbered in enumerate(self._whole_lines(), 1))
+            return {record.key: record for record in records}
+
+    def _record(self, number: int, line: bytes) -> L:
+        try:
+            return self.kind.model_validate_json(line)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise HarnessError(
+                f"{self.path}, line {number}: not a {self.kind.__name__} ({problem['msg']}); "
+                f"mend or delete the line, nothing was changed"
+            ) from None
 
     def _whole_lines(self) -> Iterator[bytes]:
         if self.path.exists():
@@ -74,6 +76,18 @@ class RecordFile(Generic[L]):
                 raise _cannot_write(self.path, error) from None
             with file:
                 yield Writer(self.path, file.fileno())
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of cycles: records have none, and it would look through all of them time and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Writer(Generic[L]):

@@ -26,17 +26,18 @@ NASTY = (
     "{{ 7 * 7 }} {% raw %} ${7*7} &lt;b&gt; &amp; \"quotes\" 'single'",
     "]]> --> </title></style></textarea><svg onload=window.ran=1>",
 )
+NASTY_NAME = "<script>window.ran=1</script>|`x`[y](javascript:alert(1))"
 SUBJECTS = ("abstract_algebra", "anatomy", "world_religions", "law<b>")
 
 
-def names_of(n: int) -> list[CheckpointRecord]:
+def names_of(n: int, *, nasty: bool) -> list[CheckpointRecord]:
     """A base and the checkpoints of one training from it, with a validation loss that turns."""
     curve = [(100 * step, 3.0 - 0.4 * step if step < 3 else 1.6 + 0.2 * step) for step in range(n)]
     made = [checkpoint("base")]
     for step in range(1, n):
         one = checkpoint(f"step-{100 * step}", base="base", step=100 * step)
         own = {"reference": f"out/run/checkpoint-{100 * step}", "validation_curve": curve[: step + 1]}
-        made.append(one.model_copy(update=own))
+        made.append(one.model_copy(update={**own, "name": NASTY_NAME} if nasty and step == 2 else own))
     return made
 
 
@@ -69,7 +70,7 @@ def full_run(run: Run, *, n: int = 40, checkpoints: int = 5, nasty: bool = True,
         for k in range(n)
     )
     data = DataSet("test", entries)
-    who = names_of(checkpoints)
+    who = names_of(checkpoints, nasty=nasty)
     level = {one.name: 25 + 12 * min(k, 3) for k, one in enumerate(who)}
     there = [
         answered(

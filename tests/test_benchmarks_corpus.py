@@ -25,7 +25,7 @@ def same(aggregation: str, parts: Sequence[Any], reference: Callable[[Sequence[A
 @settings(deadline=None)  # the first call imports scikit-learn
 @given(labels)
 def test_f1_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
-    from sklearn.metrics import f1_score  # type: ignore[import-untyped]
+    from sklearn.metrics import f1_score
 
     gold, predicted = zip(*pairs, strict=True)
     assert aggregate("f1_score", pairs) == pytest.approx(f1_score(gold, predicted, zero_division=0.0))

@@ -129,11 +129,13 @@ def test_numbers_over_all_items_are_recorded_with_what_makes_them(
         assert not c.higher_is_better
     (table,) = compare(run).tables
     assert table.metric == "bits_per_byte"
-    assert set(table.others) == {"word_perplexity", "byte_perplexity", "bits_per_byte"}
+    assert set(table.others) == {"word_perplexity", "byte_perplexity"}
+    (number,) = [c.value for c in evaluation.corpus if c.metric == "bits_per_byte"]
+    assert table.rows[0].summary.estimate == pytest.approx(number), "over all items, no mean of theirs"
     shown = Screen()
     with shown.out.capture() as text:
         shown.out.print(picture(compare(run)))
-    assert f" bits_per_byte: {target.record.name} " in text.get()
+    assert f" word_perplexity: {target.record.name} " in text.get()
 
 
 def test_the_number_people_mean_comes_first_and_the_others_below(

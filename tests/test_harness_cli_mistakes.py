@@ -138,10 +138,10 @@ def test_data_that_cannot_be_read(place: Place, line: str, said: str) -> None:
         ("respond base --data data.json --device cdua --run run", "unknown device 'cdua': did you mean cuda"),
         ("judge base --data data.json --dtype float23 --run run", "unknown dtype 'float23': did you mean float32"),
         ("mmlu base --dtype float23 --run run", "unknown dtype 'float23': did you mean float32"),
-        ("respnd base --data data.json", "unknown command 'respnd': did you mean respond?"),
+        ("respnd base --data data.json", "unknown command 'respnd': did you mean respond or report?"),
         (
             "zzzz",
-            "unknown command 'zzzz': known: bench, compare, data, demo, export, finetune, judge, mmlu, plan, respond, ",
+            "unknown command 'zzzz': known: bench, compare, data, demo, export, finetune, judge, mmlu, ",
         ),
         ("respond base --dta data.json", "unknown flag '--dta': did you mean --data"),
         ("respond", "missing argument 'CKPT...'"),

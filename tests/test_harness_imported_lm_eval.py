@@ -3,7 +3,6 @@
 import json
 import shutil
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,17 +14,19 @@ from finetune.checkpoint import load_checkpoint
 from finetune.export import export_hf
 from harness.benchmark import BenchmarkSettings, run_benchmark
 from harness.checkpoints import resolve
+from harness.compare import compare
 from harness.comparing.scores import Family
 from harness.comparing.select import families
 from harness.errors import HarnessError
 from harness.imported.families import checkpoints_of, imported_families
 from harness.imported.fields import ResultFields
 from harness.imported.joining import joined
+from harness.notebook import shown
 from harness.store import Run
 from harness.suites import task_suites
 from tests.conftest import MakeCheckpoint
 from tests.lm_eval_files import Draws, lines_of, logged, write_lines
-from tests.recorded import checkpoint
+from tests.recorded import checkpoint, measured
 from tests.test_benchmarks_local_data import GLUE, jsonl, questions
 
 Manager = Any
@@ -101,14 +102,14 @@ def averages(folder: Path, model: str = "one") -> dict[str, Any]:
 
 
 @pytest.fixture
-def one_task(files: Path, tmp_path: Path) -> Iterator[Path]:
+def one_task(files: Path, tmp_path: Path) -> Path:
     """A folder of its own to spoil: one model, one task."""
     source = samples(files, "arc_easy")
     folder = tmp_path / "spoilt"
     folder.mkdir()
     for path in (source, next(source.parent.glob("results_*.json"))):
         shutil.copy(path, folder)
-    yield folder
+    return folder
 
 
 def test_a_folder_is_a_table_for_each_task_and_a_row_for_each_model(read: dict[str, Family]) -> None:
@@ -204,7 +205,9 @@ def test_a_name_of_the_run_means_that_checkpoint(files: Path) -> None:
         (family,) = imported_families([text], known=[checkpoint("sft"), checkpoint("one")])
         assert family.scores[0].checkpoint == checkpoint(meant)
     again = [checkpoint("sft"), checkpoint("sft").model_copy(update={"slug": "other", "fingerprint": "otherprint"})]
-    with pytest.raises(HarnessError, match="sft stands for several checkpoints of the run; call it sft·prin or sft·othe"):
+    with pytest.raises(
+        HarnessError, match="sft stands for several checkpoints of the run; call it sft·prin or sft·othe"
+    ):
         imported_families([f"sft={path}"], known=again)
     (family,) = imported_families([f"mine={path}"], known=[checkpoint("one")])
     assert family.scores[0].checkpoint.name == "mine"
@@ -225,7 +228,9 @@ def test_of_several_runs_in_a_folder_the_newest_counts(one_task: Path) -> None:
     older = [{**line, "acc_norm": 0.0} for line in lines_of(path)]
     write_lines(one_task / "samples_arc_easy_2020-01-01T00-00-00.000000.jsonl", older)
     (family,) = imported_families([str(one_task)])
-    assert family.scores[0].evaluation.notes == ["samples_arc_easy_2020-01-01T00-00-00.000000.jsonl is older and left out"]
+    assert family.scores[0].evaluation.notes == [
+        "samples_arc_easy_2020-01-01T00-00-00.000000.jsonl is older and left out"
+    ]
     (newest,) = imported_families([str(path)])
     assert family.scores[0].values == newest.scores[0].values
 
@@ -292,6 +297,15 @@ def test_a_spoilt_file_is_one_line(one_task: Path, spoil: Any, says: str | None)
     assert "\n" not in str(error.value)
 
 
+def test_files_of_older_versions_list_neither_metrics_nor_hashes(one_task: Path, read: dict[str, Family]) -> None:
+    (path,) = one_task.glob("samples_*.jsonl")
+    newer = ("filter", "metrics", "doc_hash", "prompt_hash", "target_hash")
+    write_lines(path, [{k: v for k, v in line.items() if k not in newer} for line in lines_of(path)])
+    (family,) = imported_families([str(path)])
+    assert family.scores[0].values == read["arc_easy"].scores[0].values
+    assert family.scores[0].others == read["arc_easy"].scores[0].others
+
+
 def test_a_torn_file_says_where(one_task: Path) -> None:
     (path,) = one_task.glob("samples_*.jsonl")
     path.write_bytes(path.read_bytes()[:-20])
@@ -334,7 +348,7 @@ def test_one_name_for_several_models_or_twice_for_one_task_is_refused(files: Pat
     with pytest.raises(HarnessError, match=r"wanted results of one model for one name, found org/one, org/two"):
         imported_families([f"a={files}"])
     both = [f"a={samples(files, 'gsm8k', model)}" for model in ("one", "two")]
-    with pytest.raises(HarnessError, match="a has results of gsm8k twice, in .*give each a name of its own"):
+    with pytest.raises(HarnessError, match=r"a has results of gsm8k twice, in .*give each a name of its own"):
         imported_families(both)
     apart = imported_families([both[0], f"a={samples(files, 'cola', 'two')}"])
     assert {s.checkpoint.slug for family in apart for s in family.scores} == {apart[0].scores[0].checkpoint.slug}
@@ -343,5 +357,40 @@ def test_one_name_for_several_models_or_twice_for_one_task_is_refused(files: Pat
 def test_items_of_one_task_without_anything_in_common_are_refused(one_task: Path, files: Path) -> None:
     (path,) = one_task.glob("samples_*.jsonl")
     write_lines(path, [{**line, "doc": {"id": f"new{n}"}} for n, line in enumerate(lines_of(path))])
-    with pytest.raises(HarnessError, match="no common items in the results of arc_easy: a has 6, such as 'arc_easy/q0'"):
+    with pytest.raises(
+        HarnessError, match="no common items in the results of arc_easy: a has 6, such as 'arc_easy/q0'"
+    ):
         imported_families([f"a={samples(files, 'arc_easy')}", f"b={path}"])
+
+
+def test_other_shots_than_the_run_recorded_are_refused(one_task: Path, tmp_path: Path) -> None:
+    (path,) = one_task.glob("samples_*.jsonl")
+    write_lines(path, [{**line, "doc": {"id": f"d{n}"}} for n, line in enumerate(lines_of(path))])
+    found = imported_families([f"theirs={one_task}"])
+    for shots, refused in ((5, True), (0, False), (None, False)):
+        run = Run(tmp_path / f"run{shots}")
+        values = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0]
+        measured(run, "base", values, task="arc_easy", metric="acc_norm", settings={"shots": shots})
+        recorded = run.read()
+        table = families(run, recorded, [*recorded.checkpoints.values()])[0]
+        if refused:
+            with pytest.raises(
+                HarnessError, match=r"base and theirs were evaluated on arc_easy with different shots \(5"
+            ):
+                joined(table, found)
+        else:
+            assert len(joined(table, found)[0].scores) == 2
+
+
+def test_a_folder_of_lm_evals_is_compared_as_it_is(files: Path, tmp_path: Path) -> None:
+    found = imported_families([str(files)])
+    report = compare(Run(tmp_path / "none"), more=lambda recorded: joined(recorded, found))
+    assert {t.name for t in report.tables} == {"mmlu", "arc_easy", "gsm8k", "wikitext", "cola"}
+    for table in report.tables:
+        assert [r.summary.checkpoint for r in table.rows] == ["one", "two"]
+        assert table.rows[1].comparison is not None, table.name
+    (mmlu,) = report.breakdowns
+    assert {part.name for part in mmlu.of_kind("subject")} == {"anatomy", "virology"}
+    assert "shots: 0, published with 5" in mmlu.unlike_published
+    text = str(shown(report, full=True))
+    assert max(map(len, text.splitlines())) <= 80

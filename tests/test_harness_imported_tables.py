@@ -57,7 +57,7 @@ def one(*results: object, **fields: Any) -> Family:
 )
 def test_every_format_says_the_same(tmp_path: Path, name: str, write: Any) -> None:
     family = one(write(tmp_path / name, ROWS), cluster="topic")
-    assert values_of(family) == dict.fromkeys("ab", {"q0": 0, "q1": 100, "q2": 0})
+    assert values_of(family) == {name: {"q0": 0, "q1": 100, "q2": 0} for name in "ab"}
     assert (family.name, family.metric, family.kind, family.scale) == ("results", "score", "benchmark", (0.0, 100.0))
     assert family.clusters == {"q0": "t0", "q1": "t1", "q2": "t2"}
     assert (family.cluster_name, family.fixed) == ("topic", False)
@@ -155,7 +155,9 @@ def test_what_is_no_file_of_results_is_one_line(tmp_path: Path) -> None:
 def test_ids_without_anything_in_common_are_refused_and_shown(tmp_path: Path) -> None:
     a = write_lines(tmp_path / "a.jsonl", [{"id": f"q{n}", "score": n} for n in range(3)])
     b = write_lines(tmp_path / "b.jsonl", [{"id": n, "score": n} for n in range(4)])
-    with pytest.raises(HarnessError, match="no common items in the results of results: a has 3, such as 'q0' and b has"):
+    with pytest.raises(
+        HarnessError, match="no common items in the results of results: a has 3, such as 'q0' and b has"
+    ):
         one(a, b)
 
 
@@ -178,11 +180,10 @@ def test_a_number_is_read_the_same_from_json_and_from_text(value: float) -> None
 def test_words_are_never_guessed(text: str) -> None:
     try:
         found = number(text, GRADES)
-    except NotANumber as error:
-        assert "\n" not in str(error)
-    else:
-        known = text.strip() in GRADES or text.strip().lower() in GRADES
-        assert found is None or known or found == float(text)
+    except NotANumber:
+        return
+    known = text.strip() in GRADES or text.strip().lower() in GRADES
+    assert found is None or known or found == float(text)
 
 
 @pytest.mark.parametrize("text", ["c", "1_000", "A", "correct", "0x1", "7/10", "80%"])

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from harness.review.session import Question, Session, Shown
 from harness.review.terminal import readers
 from harness.review.terminal import review as ask
 from harness.screen import Screen
-from harness.store import Run
+from harness.store import RecordFile, Run
 from tests.reviewed_runs import answered, data_of, reviewed, scored
 
 FIVE = keys_for("1-5", None)
@@ -146,6 +147,19 @@ def test_a_larger_sample_keeps_what_was_labelled(run: Run) -> None:
     type_into(larger, "1" * 8)
     assert {one.sample for one in kept_labels(run)} == {review_of(run).sample.key}
     assert review_of(run, n=100).begin().labelled == 16
+
+
+def test_a_sample_too_small_for_the_recorded_strata_is_drawn_by_itself(tmp_path: Path) -> None:
+    """The first ten of fifty are from some strata only; of a sample of ten its own are wide enough."""
+    run, data = Run(tmp_path / "run"), data_of(60)
+    scored(run, answered(run, "base", data), data, [float(k) for k in range(60)])
+    large = review_of(run, n=50)
+    assert len(large.sample.strata) == 3
+    small = review_of(run, n=4)
+    assert len(small.sample.strata) < 3
+    assert review_of(run, n=50).sample == large.sample
+    assert review_of(run, n=60).sample == large.sample
+    assert review_of(run, n=50, seed=1).sample.key != large.sample.key
 
 
 def test_an_answer_that_has_changed_since_is_asked_again(run: Run) -> None:
@@ -352,6 +366,28 @@ def test_two_people_at_once_lose_nothing(run: Run) -> None:
         ann.press(key)
         ben.press(key)
     assert len(kept_labels(run)) == 12
+
+
+def test_a_label_waits_for_another_person_s(run: Run) -> None:
+    held, go = Event(), Event()
+    file = RecordFile(run.folder / "labels.jsonl", PersonLabel)
+
+    def hold() -> None:
+        with file.writing():
+            held.set()
+            go.wait()
+
+    session = review_of(run).begin()
+    holder, labeller = Thread(target=hold), Thread(target=session.press, args=("5",))
+    holder.start()
+    held.wait()
+    with pytest.raises(HarnessError, match="is being written by another process"), file.writing():
+        pass
+    labeller.start()
+    go.set()
+    holder.join()
+    labeller.join()
+    assert [one.score for one in kept_labels(run)] == [5.0]
 
 
 # What it looks like

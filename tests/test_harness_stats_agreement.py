@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import cohen_kappa_score, recall_score  # type: ignore[import-untyped]
+from sklearn.metrics import cohen_kappa_score, recall_score
 
 from harness.stats.agreement import (
     Level,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from ppi_py import ppi_mean_ci, ppi_mean_pointestimate  # type: ignore[import-untyped]
+from ppi_py import ppi_mean_ci, ppi_mean_pointestimate
 from scipy.stats import norm, pearsonr, t
 
 from harness.stats.intervals import Floats, t_interval
@@ -125,11 +125,31 @@ def test_strata_count_by_their_share_of_all_items() -> None:
     strata, pool = np.array([0, 0, 1, 1]), np.array([0] * 30 + [1] * 10)
     found = ppi_mean(y, f, np.zeros(40), strata=strata, everything_strata=pool, weight=0)
     assert found.estimate == 0.75 * 2 + 0.25 * 12
-    assert found.se**2 == pytest.approx(0.75**2 * 2 / 2 + 0.25**2 * 8 / 2)
-    equal = ppi_mean(y, f, np.zeros(40), strata=strata, everything_strata=np.repeat([0, 1], 20), weight=0)
+    within = [2 / 2, 8 / 2]  # variance of each stratum's mean
+    between = 0.75 * 2.5**2 + 0.25 * 7.5**2 - 0.25 * 0.75 * sum(within)
+    assert found.se**2 == pytest.approx(0.75**2 * within[0] + 0.25**2 * within[1] + between / 40)
+
+
+@given(st.integers(0, 2**16), st.integers(1, 5))
+@settings(max_examples=40)
+def test_with_a_label_on_everything_strata_change_nothing(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    codes = np.repeat(np.arange(k), 50)
+    y = rng.normal(size=len(codes)) + codes
+    found = ppi_mean(y, y, y, strata=codes, everything_strata=codes)
+    assert found.estimate == pytest.approx(y.mean())
+    assert found.se == pytest.approx(y.std(ddof=1) / math.sqrt(len(y)), rel=0.02)
+
+
+def test_alike_strata_are_these_groups_and_no_others() -> None:
+    """Where nothing lies between them, it is the mean of groups that weigh the same."""
+    y = np.array([1.0, 3, 0, 4])
+    codes, pool = np.array([0, 0, 1, 1]), np.repeat([0, 1], 20)
+    found = ppi_mean(y, y * 0, np.zeros(40), strata=codes, everything_strata=pool, weight=0)
     other = stratified_mean([y[:2], y[2:]])
-    assert (equal.estimate, equal.se) == pytest.approx((other.estimate, other.se))
-    assert equal.high == pytest.approx(other.interval().high)
+    assert found.estimate == pytest.approx(other.estimate)
+    assert found.se == pytest.approx(other.se)
+    assert found.high == pytest.approx(other.interval().high)
 
 
 @pytest.mark.parametrize("codes", [[0, 0, 0, 1], [0, 1, 1, 1], [0, 1, 2, 2], [0, 1, 3, 4]])
@@ -213,15 +233,31 @@ def test_95_percent_intervals_hold_the_truth_95_times_in_100(make: Any, n: int) 
     assert ratio == pytest.approx(math.sqrt(1 - r * r * (1 - n / N)), abs=0.02)
 
 
+def test_strata_of_the_judge_s_own_score_cover() -> None:
+    """Six of them, a tenth of the items labelled: what lies between strata is most of what varies."""
+    rng = np.random.default_rng(8)
+    runs, hits, widths = RUNS // 2, 0, []
+    for _ in range(runs):
+        y, f, truth = gaussian(rng, 0.9)
+        strata = np.searchsorted(np.quantile(f, np.arange(1, 6) / 6), f)
+        at = np.concatenate([rng.permutation(np.nonzero(strata == k)[0])[:8] for k in range(6)])
+        found = ppi_mean(y[at], f[at], f, strata=strata[at], everything_strata=strata)
+        hits += found.low <= truth <= found.high
+        widths.append(found.se)
+    assert hits / runs == pytest.approx(0.95, abs=WITHIN * math.sqrt(2))
+    assert np.mean(widths) == pytest.approx(math.sqrt((1 - 0.81 * (1 - 48 / N)) / 48), rel=0.1)
+
+
 def test_a_stratified_sample_covers_too_and_counts_each_stratum_as_it_was_drawn() -> None:
     """The hard third is drawn four times as often: labels as they come would be far off."""
     rng = np.random.default_rng(7)
     hits, naive = 0, 0
     for _ in range(RUNS):
-        strata = np.repeat([0, 1], [400, 100])
+        strata = np.sort(rng.random(N) < 0.2).astype(int)  # the items are a sample too
+        easy = int((strata == 0).sum())
         y = rng.normal(size=N) + 2 * strata
         f = 0.7 * y + 0.7 * rng.normal(size=N) + 0.3
-        at = np.concatenate([rng.permutation(400)[:40], 400 + rng.permutation(100)[:40]])
+        at = np.concatenate([rng.permutation(easy)[:40], easy + rng.permutation(N - easy)[:40]])
         found = ppi_mean(y[at], f[at], f, strata=strata[at], everything_strata=strata)
         plain = t_interval(y[at])
         hits += found.low <= 0.4 <= found.high

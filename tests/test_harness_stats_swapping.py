@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.metrics import matthews_corrcoef  # type: ignore[import-untyped]
+from sklearn.metrics import matthews_corrcoef
 
 from harness.stats.intervals import Floats
 from harness.stats.paired import sign_flip_p

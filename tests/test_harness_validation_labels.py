@@ -114,6 +114,24 @@ def test_a_file_that_is_none_is_said(tmp_path: Path) -> None:
         read_labels(tmp_path / "none.jsonl")
 
 
+def test_of_a_review_the_last_line_of_a_key_counts_and_what_was_taken_back_does_not(tmp_path: Path) -> None:
+    lines = [
+        GOOD | {"key": "1"},
+        GOOD | {"key": "2", "item_id": "y"},
+        GOOD | {"key": "1", "score": 5},
+        GOOD | {"key": "2", "item_id": "y", "score": None},
+        GOOD | {"key": "3", "item_id": "z", "other": "b", "score": 0.5},
+    ]
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    for torn in ("", '{"key": "4", "sco'):
+        (found,) = read_labels(written(tmp_path / "labels.jsonl", text + torn))
+        assert (found.item_id, found.score) == ("x", 5)
+    with pytest.raises(FinetuneError, match="is not JSON"):  # of what somebody else wrote nothing is passed over
+        read_labels(written(tmp_path / "labels.jsonl", f'{json.dumps(GOOD)}\n{{"sco'))
+    with pytest.raises(HarnessError, match="holds no labels"):
+        read_labels(written(tmp_path / "labels.jsonl", json.dumps(lines[4])))
+
+
 # Matching
 
 

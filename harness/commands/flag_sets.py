@@ -89,20 +89,25 @@ def with_field_flags(command: Command) -> Command:
     return with_flags(command, "fields", AnswerFields, FIELDS)
 
 
-def with_flags(command: Command, parameter: str, settings: type[BaseModel], flags: Mapping[str, Any]) -> Command:
-    """Give a command, which takes settings under the name of a parameter, a flag for each of them instead."""
+def with_flags(
+    command: Command, parameter: str, settings: type[BaseModel], flags: Mapping[str, Any], *, prefix: str = ""
+) -> Command:
+    """Give a command, which takes settings under the name of a parameter, a flag for each of them instead.
+
+    `prefix`: of the names of their parameters, where the command has others of a setting's name.
+    """
     signature = inspect.signature(command)
     own = [p for p in signature.parameters.values() if p.name != parameter]
     made = [
         inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=settings.model_fields[name].default, annotation=flag
+            prefix + name, inspect.Parameter.KEYWORD_ONLY, default=settings.model_fields[name].default, annotation=flag
         )
         for name, flag in flags.items()
     ]
 
     @functools.wraps(command)
     def run(**given: Any) -> int:
-        chosen = settings(**{name: given.pop(name) for name in flags})
+        chosen = settings(**{name: given.pop(prefix + name) for name in flags})
         return command(**given, **{parameter: chosen})
 
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *made]]

@@ -40,4 +40,4 @@ FIELDS: dict[str, Any] = {
 
 def with_results_flags(command: Command) -> Command:
     """Give a command, which takes `fields: ResultFields`, a flag for every one of them."""
-    return with_flags(command, "fields", ResultFields, FIELDS)
+    return with_flags(command, "fields", ResultFields, FIELDS, prefix="result_")

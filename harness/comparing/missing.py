@@ -20,7 +20,7 @@ def missing_share(one: Scores, other: Scores) -> float:
     """
     listed = one.listed & other.listed
     both = _known(one) & _known(other) & listed
-    return 1 - len(both) / len(listed) if listed else 0.0
+    return (len(listed) - len(both)) / len(listed) if listed else 0.0
 
 
 def _known(scores: Scores) -> set[str]:

@@ -45,7 +45,7 @@ def family_of(task: str, found: Found, slugs: Mapping[str, CheckpointRecord], *,
     items = dict.fromkeys(name for _, outcomes in found for o in outcomes.values() for name in o.metrics)
     known = (*items, *corpus)
     metric = next((name for name in metrics if name in known), "") or _main_metric(found, items, corpus)
-    if metric in corpus and metric not in items:
+    if metric in corpus:  # the number people mean, where items have one of their own too
         family = _corpus_family(task, found, slugs, corpus[metric])
     else:
         family = _mean_family(task, found, slugs, metric)
@@ -128,7 +128,7 @@ def _main_metric(found: Found, items: Iterable[str], over_all: Iterable[str]) ->
     from benchmarks.index.task_presets import main_metric
 
     task = next((o.task for _, outcomes in found for o in outcomes.values()), "")
-    return main_metric(task, [*items]) or next(iter(over_all), "")
+    return main_metric(task, [*items, *over_all])
 
 
 def _other_metrics(evaluation: Evaluation, outcomes: Iterable[Outcome], main: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ from harness.checkpoints import slug_of
 from harness.errors import HarnessError
 from harness.naming import shown_name
 from harness.records import JSON, CheckpointRecord, CorpusValue, Evaluation, Outcome
+from harness.screen import visible
 
 NO_TASK = "results"  # the name of a table whose file does not say what was measured
 DATASET = "imported"  # behind the task, where a run has a digest of its data
@@ -53,19 +54,36 @@ def imported(
 ) -> Imported:
     """Results with the evaluation that a run would have listed; `outcomes`: item ids of the table, and what is known.
 
-    The items' own names keep their outcomes apart, since nothing here is kept for later.
+    Names come from files that anybody may have written, and go to the terminal: what cannot be seen is spelt out.
     """
-    by_item = dict(outcomes)
+    task = _plain(task)
+    by_item = {item: _legible(outcome) for item, outcome in outcomes}
+    corpus = [c.model_copy(update={"metric": _plain(c.metric)}) for c in corpus]
     evaluation = Evaluation(
         stage="benchmark",
         checkpoint=checkpoint.slug,
         dataset=f"{task}-{DATASET}",
         settings=dict(settings or {}),
         records={item: [o.key] for item, o in by_item.items()},
-        notes=list(notes),
-        corpus=list(corpus),
+        notes=[*map(_plain, notes)],
+        corpus=corpus,
     )
     return Imported(task, checkpoint, evaluation, by_item, where, apart)
+
+
+def _plain(text: str) -> str:
+    """On one line."""
+    return visible(" ".join(text.split()))
+
+
+def _legible(outcome: Outcome) -> Outcome:
+    if all(map(str.isprintable, (outcome.subject, *outcome.metrics, *outcome.higher_is_better, *outcome.parts))):
+        return outcome
+    named = {
+        field: {_plain(name): value for name, value in getattr(outcome, field).items()}
+        for field in ("metrics", "higher_is_better", "parts")
+    }
+    return outcome.model_copy(update={"subject": _plain(outcome.subject), **named})
 
 
 def checkpoint_called(
@@ -95,7 +113,11 @@ def checkpoint_called(
             return meant[0]
     fingerprint = hashlib.sha256(f"{DATASET} {text}".encode("utf-8", "replace")).hexdigest()[:16]
     return CheckpointRecord(
-        name=short, slug=slug_of(short, fingerprint), reference=found, fingerprint=fingerprint, visible=False
+        name=_plain(short),
+        slug=slug_of(short, fingerprint),
+        reference=_plain(found),
+        fingerprint=fingerprint,
+        visible=False,
     )
 
 

@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.overlap.findings import Found, Overlap
 from harness.overlap.kept import Search, keep_if_possible, kept
 from harness.overlap.search import search
-from harness.overlap.sought import items_in
+from harness.overlap.sought import items_in, listed_in, single
 from harness.overlap.without import with_and_without
 from harness.records import CheckpointRecord
 from harness.store import Run
@@ -57,7 +57,7 @@ def _searched(run: Run, families: Sequence[Family]) -> list[Search]:
     for label, own in by_data.items():
         for path in dict.fromkeys(path for family in own for path in training_files(family)):
             before = [m for m in there if m.dataset == label and [s.path for s in m.states] == [str(path)]]
-            if any(m.is_current and m.items == _listed(own) for m in before) or path.stat().st_size > CHEAP:
+            if any(m.is_current and m.items >= len(listed_in(own)) for m in before) or path.stat().st_size > CHEAP:
                 continue
             with suppress(FinetuneError, HarnessError, OSError):  # a file that is damaged by now
                 (made,) = search({label: items_in(run, own)}, [str(path)])
@@ -67,10 +67,6 @@ def _searched(run: Run, families: Sequence[Family]) -> list[Search]:
     return there
 
 
-def _listed(families: Sequence[Family]) -> int:
-    return len({item for family in families for s in family.scores for item in s.evaluation.records})
-
-
 def _shown(path: Path) -> str:
     """As short as it tells the training: `alpaca/splits/train.json`."""
     return "/".join(path.parts[-3:])
@@ -78,7 +74,7 @@ def _shown(path: Path) -> str:
 
 def training_files(family: Family) -> list[Path]:
     """The training entries that lie beside checkpoints of this program, as far as they are still there."""
-    found = (_beside(s.checkpoint) for scores in family.scores for s in (scores, *scores.seeds))
+    found = (_beside(scores.checkpoint) for scores in single(family))
     return [*dict.fromkeys(path for path in found if path)]
 
 
@@ -102,7 +98,7 @@ def overlap_of(made: Search, family: Family, names: Mapping[str, str], baseline:
         names: Of checkpoints, by slug.
         baseline: Slug of the checkpoint that differences are to; the usual one when "".
     """
-    listed = {item for s in family.scores for item in s.evaluation.records}
+    listed = {*listed_in([family])}
     found = [one for one in made.found if one.item_id in listed] if listed else made.found
     return Overlap(
         train=made.train,
@@ -133,7 +129,8 @@ def _notes(made: Search, listed: int) -> Iterator[str]:
 def _scores(family: Family, found: Sequence[Found], names: Mapping[str, str], baseline: str) -> dict[str, object]:
     if not found:
         return {}
-    base = baseline or usual_baseline([s.checkpoint for s in family.scores]).slug
+    own = [s.checkpoint for s in family.scores if not s.anchor] or [s.checkpoint for s in family.scores]
+    base = baseline or usual_baseline(own).slug
     scores = with_and_without(family, {one.item_id for one in found}, names, base)
     return {"scores": scores, "baseline": names.get(base, "") if len(scores) > 1 else ""}
 
@@ -141,10 +138,10 @@ def _scores(family: Family, found: Sequence[Found], names: Mapping[str, str], ba
 def _remembered(family: Family, searched: Sequence[Path], names: Mapping[str, str], baseline: str) -> Iterator[Overlap]:
     """Items that checkpoints were trained on, where no file says more; together for those that share them."""
     leaked: dict[tuple[str, ...], list[str]] = {}
-    for scores in family.scores:
-        for own in scores.seeds or (scores,):
-            if own.evaluation.leaked and not own.anchor and _beside(own.checkpoint) not in searched:
-                leaked.setdefault(tuple(sorted(own.evaluation.leaked)), []).append(names[own.checkpoint.slug])
+    for own in single(family):
+        if own.evaluation.leaked and not own.anchor and _beside(own.checkpoint) not in searched:
+            name = names.get(own.checkpoint.slug, own.checkpoint.name)
+            leaked.setdefault(tuple(sorted(own.evaluation.leaked)), []).append(name)
     for items, who in leaked.items():
         found = [Found(item_id=item, exact=True, containment=1.0, entry="") for item in items]
         yield Overlap(
@@ -152,7 +149,7 @@ def _remembered(family: Family, searched: Sequence[Path], names: Mapping[str, st
             dataset=family.dataset,
             table=family.name,
             metric=family.metric,
-            items=_listed([family]),
+            items=len(listed_in([family])),
             n=0,
             threshold=1.0,
             exact=len(found),

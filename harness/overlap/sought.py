@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from finetune.instructions import Entry, read_entries
-from harness.comparing.scores import Family
+from harness.comparing.scores import Family, Scores
 from harness.records import Outcome
 from harness.store import Run
 
@@ -33,13 +33,24 @@ class Sought:
     letter: str = ""
 
 
+def single(family: Family) -> list[Scores]:
+    """The scores of its checkpoints, each by itself where several are taken as one recipe."""
+    return [own for scores in family.scores for own in (scores.seeds or (scores,))]
+
+
+def listed_in(families: Iterable[Family]) -> list[str]:
+    """The items of tables, each once."""
+    return [*dict.fromkeys(item for family in families for own in single(family) for item in own.evaluation.records)]
+
+
 def items_in(run: Run, families: Iterable[Family]) -> list[Sought]:
     """The items of tables on one data set, each once; with an empty question where the run keeps none."""
     found: dict[str, Sought] = {}
     for family in families:
         read = _of_benchmark(run, family) if family.kind == "benchmark" else _of_entries(run, family)
         for item in read:
-            if not found.get(item.item_id, item).question or item.item_id not in found:
+            before = found.get(item.item_id)
+            if before is None or not before.question:
                 found[item.item_id] = item
     return [*found.values()]
 
@@ -47,7 +58,7 @@ def items_in(run: Run, families: Iterable[Family]) -> list[Sought]:
 def _of_entries(run: Run, family: Family) -> Iterator[Sought]:
     path = run.data_file(family.dataset)
     entries = {e.item_id: e for e in read_entries(path)} if path.exists() else {}
-    for item in dict.fromkeys(item for s in family.scores for item in s.evaluation.records):
+    for item in listed_in([family]):
         entry = entries.get(item)
         yield Sought(item, _asked(entry), expected=entry.output) if entry else Sought(item, "")
 
@@ -61,7 +72,7 @@ def _asked(entry: Entry) -> str:
 
 def _of_benchmark(run: Run, family: Family) -> Iterator[Sought]:
     task = family.dataset.rpartition("-")[0]
-    for scores in family.scores:
+    for scores in single(family):
         outcomes = run.records(Outcome, "outcomes", task, scores.checkpoint.slug).read()
         for item, keys in scores.evaluation.records.items():
             outcome = next((outcomes[key] for key in keys if key in outcomes), None)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import chain
@@ -116,13 +116,13 @@ def _paragraphs(path: Path) -> Iterator[tuple[Any, float]]:
 def _blocks_of_lines(file: TextIO) -> Iterator[_Line]:
     """What stands between blank lines."""
     lines: list[str] = []
-    length, first, number = 0, 1, 0
+    length, first, number = 0, 1, 1
     while line := file.readline(_LONGEST):
-        number += line.endswith("\n")
         if line.strip():
-            first = first if lines else max(number, 1)
+            first = first if lines else number
             lines.append(line)
             length += len(line)
+        number += line.endswith("\n")
         if lines and (not line.strip() or length >= _LONGEST):
             yield _Line("".join(lines), first)
             lines, length = [], 0
@@ -138,7 +138,7 @@ def _json(path: Path) -> Iterator[tuple[Any, float]]:
             first = next((line for line in iter(lambda: file.readline(_BLOCK), "") if line.strip()), "")
             values = _array(file, first) if first.lstrip().startswith("[") else _lines(file, first)
             for number, value in enumerate(values):
-                yield value, binary.tell() / size if number % 1000 == 0 else 0.0
+                yield value, binary.tell() / size if number % 1000 == 999 else 0.0
     except (ValueError, RecursionError, OSError) as error:
         for _ in read_raw(path):  # says what is wrong, and where
             pass
@@ -191,22 +191,23 @@ def _entry(raw: Any, index: int, prefix: str) -> Trained | None:
     except FinetuneError:  # texts for a base model, function calls, other fields: still trained on
         return _plain(name, [*_strings(raw)])
     if content["messages"]:
-        asked = [m.content for m in content["messages"] if m.role != "assistant"]
-        answered = [m.content for m in content["messages"] if m.role == "assistant"]
-        questions = [_normal(text) for text in asked]
-        whole = " ".join(questions)
+        turns = [(m.role == "assistant", _normal(m.content)) for m in content["messages"]]
     else:
-        answered = [content["output"]]
-        questions = [_normal(content["instruction"]), _normal(content["input"])]
-        whole = " ".join(filter(None, questions))
-    answers = _normal("\n".join(answered))
-    text = " ".join(filter(None, [whole, answers]))
-    return Trained(name, (*questions, whole), text, answers) if text else None
+        turns = [(False, _normal(content["instruction"])), (False, _normal(content["input"]))]
+        turns += [(True, _normal(content["output"]))]
+    asked = [said for answers, said in turns if not answers]
+    answers = _joined(said for answers, said in turns if answers)
+    text = _joined(said for _, said in turns)
+    return Trained(name, (*asked, _joined(asked)), text, answers) if text else None
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return " ".join(filter(None, texts))
 
 
 def _plain(name: str, texts: Sequence[str]) -> Trained | None:
     lines = [_normal(line) for text in texts for line in text.splitlines()]
-    text = " ".join(filter(None, lines))
+    text = _joined(lines)
     return Trained(name, (*lines, text), text, None) if text else None
 
 

@@ -27,7 +27,7 @@ def with_and_without(
     base = next((own for own in clean if own.checkpoint.slug == baseline), None)
     lines = []
     for whole, own in zip(family.scores, clean, strict=True):
-        name = names[whole.checkpoint.slug]
+        name = names.get(whole.checkpoint.slug, whole.checkpoint.name)
         on_all, on_clean = summarise(whole, family, name), summarise(own, family, name)
         if whole.anchor or on_all.estimate is None:
             continue

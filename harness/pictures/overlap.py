@@ -76,8 +76,8 @@ def _remembers(train: str) -> str:
 
 def _how(n: int, threshold: float) -> str:
     return (
-        f"whole: word for word, but for case and punctuation; near: {threshold:.0%} of the words or more in {n}-word "
-        f"sequences that one entry has too"
+        f"whole: word for word, but for case and punctuation; near: of {2 * n} words or more at least {threshold:.0%} "
+        f"in {n}-word sequences that one entry has too"
     )
 
 
@@ -134,5 +134,7 @@ def _item(one: Found) -> Iterator[Text]:
 
 
 def _wrapped(line: str, *, indent: int = 1) -> Iterator[Text]:
-    for more in wrap(visible(line), WIDTH, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2)):
+    for more in wrap(
+        visible(line), WIDTH, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2), break_on_hyphens=False
+    ):
         yield Text(more)

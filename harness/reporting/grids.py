@@ -82,29 +82,38 @@ class _Column:
 
 
 def main_grid(table: Table, pick: str | None) -> Grid:
-    """One metric of all checkpoints with everything that is known of each; columns without content are left out.
+    """One metric of all checkpoints, compared with the baseline; columns without content are left out.
 
     Args:
         table: The table.
         pick: Name of the pick.
     """
-    digits = table.decimals
-    lines = [[column.cell(row, digits) for column in _COLUMNS] for row in table.rows]
-    used = [place for place in range(len(_COLUMNS)) if any(line[place].text.strip(NONE) for line in lines)]
-    head = ["checkpoint", *(_COLUMNS[place].title for place in used)]
+    return _grid(table, _COLUMNS, caption_of(table), pick)
+
+
+def more_grid(table: Table) -> Grid | None:
+    """What else is known of each checkpoint; None where that is nothing."""
+    made = _grid(table, _MORE, f"More of {table.name}", None)
+    return made if len(made.head) > 1 else None
+
+
+def _grid(table: Table, columns: Sequence[_Column], caption: str, pick: str | None) -> Grid:
+    lines = [[column.cell(row, table.decimals) for column in columns] for row in table.rows]
+    used = [place for place in range(len(columns)) if any(line[place].text.strip(NONE) for line in lines)]
+    head = ["checkpoint", *(columns[place].title for place in used)]
     return Grid(
-        caption=caption_of(table),
+        caption=caption,
         head=[title.replace("baseline", table.baseline) for title in head],
         lines=[
             Line(
                 name=row.summary.checkpoint,
                 cells=[line[place] for place in used],
                 picked=table.kind in JUDGED and row.summary.checkpoint == pick,
-                baseline=row.summary.checkpoint == table.baseline,
+                baseline=row.summary.checkpoint == table.baseline and columns is _COLUMNS,
             )
             for row, line in zip(table.rows, lines, strict=True)
         ],
-        left=(0, *(at for at, place in enumerate(used, 1) if _COLUMNS[place].words)),
+        left=(0, *(at for at, place in enumerate(used, 1) if columns[place].words)),
     )
 
 
@@ -185,6 +194,8 @@ _COLUMNS = (
     _Column("p adjusted", _compared(lambda c, digits: Cell(p_value(c.p_adjusted)))),
     _Column("better / worse / same", _compared(_counts)),
     _Column("verdict", _compared(_verdict), words=True),
+)
+_MORE = (
     _Column("could have missed", _compared(lambda c, digits: Cell(number(c.detectable, digits)))),
     _Column("p of a difference beyond the margin", _compared(lambda c, digits: Cell(p_value(c.p_same)))),
     _Column("in clusters", _compared(_clustered)),

@@ -105,6 +105,7 @@ def _family(document: Document, table: Table) -> dict[str, Any]:
     behind = document.behind(table)
     return {
         "grid": grids.main_grid(table, picked),
+        "more": grids.more_grid(table),
         "pairs": grids.pairs_grid(table),
         "plot": interval_plot(table, grids.caption_of(table), picked),
         "remarks": [*grids.remarks(table)],

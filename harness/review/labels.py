@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
@@ -100,11 +100,6 @@ def kept_labels(run: Run) -> list[PersonLabel]:
             label = _read(line, f"{path}, line {number}")
             found[label.key] = label
     return [label for label in found.values() if label.score is not None]
-
-
-def raters(labels: Iterable[PersonLabel]) -> list[str]:
-    """Who labelled, by name."""
-    return sorted({label.rater for label in labels})
 
 
 def rater_name(text: str) -> str:

@@ -12,7 +12,7 @@ from harness.errors import HarnessError, unknown_name
 from harness.findings import JUDGED
 from harness.naming import as_recorded, choose_checkpoints, display_names
 from harness.records import CheckpointRecord, Evaluation, Response
-from harness.review.sampling import Sample, categories_of, draw
+from harness.review.sampling import FEWEST, Sample, categories_of, draw
 from harness.store import Run, RunFile
 
 SAMPLES = "samples"
@@ -110,14 +110,17 @@ def material_of(run: Run, wanted: Wanted) -> Material:
 def sample_of(run: Run, material: Material, *, n: int, seed: int) -> Sample:
     """The recorded sample of these items, so that what was labelled stays in it; else a new one, which is recorded.
 
+    One with too many strata for two items of each would leave some of them out: n then needs a sample of its own.
+
     Raises:
         HarnessError: If the run cannot be read or written.
     """
     file = run.records(Sample, SAMPLES)
     pool = set(material.items)
-    kept = [s for s in file.read().values() if (s.dataset, s.seed) == (material.dataset, seed) and s.items >= pool]
+    of_these = [s for s in file.read().values() if (s.dataset, s.seed) == (material.dataset, seed) and s.items >= pool]
+    kept = next((s for s in of_these if len(s.strata) == 1 or n >= FEWEST * len(s.strata)), None)
     if kept:
-        return kept[-1]
+        return kept
     metas = {item: material.entries[item].meta for item in material.items if item in material.entries}
     sample = draw(
         material.dataset,

@@ -149,5 +149,5 @@ def _counts(draws: int, units: int, rng: np.random.Generator) -> Floats:
     """How often each unit is in each of the draws: (draws, units)."""
     counts = np.empty((draws, units))
     for row in counts:
-        row[:] = np.bincount(rng.integers(0, units, units), minlength=units)
+        row[:] = np.bincount(rng.integers(0, units, units, dtype=np.int32), minlength=units)
     return counts

@@ -60,11 +60,16 @@ def ppi_mean(
 
     mean(y) + w (mean_N(f) - mean_n(f)), with variance var_n(y - w (1 - n/N) f) / n + w^2 (N - n) / N^2 var_N(f); the
     weight w = cov_n(y, f) / var_N(f), held to [0, 1], makes it smallest (Angelopoulos, Duchi and Zrnic 2023, "PPI++",
-    arXiv:2311.01453, for labelled items that are part of the pool: their lambda is w (1 - n/N) here). With strata it is
-    sum_k s_k mean_k and sum_k s_k^2 var_k, s_k being a stratum's share of the items, so that whoever had a smaller
-    chance to be drawn counts for more, and one weight for all of them (Fisch et al. 2024, "Stratified
-    Prediction-Powered Inference", arXiv:2406.04291). The interval is Student's t with n - 2 degrees of freedom; with
-    strata Satterthwaite's (Cochran 1977, "Sampling Techniques", formula 5.16) less one for the weight.
+    arXiv:2311.01453, for labelled items that are part of the pool: their lambda is w (1 - n/N) here). The interval is
+    Student's t with n - 2 degrees of freedom.
+
+    With strata it is sum_k s_k mean_k, s_k being a stratum's share of the items, so that what had a smaller chance to
+    be drawn counts for more, and one weight for all of them (Fisch et al. 2024, "Stratified Prediction-Powered
+    Inference", arXiv:2406.04291). Their variance, sum_k s_k^2 var_k, is for shares that are known; here they come from
+    the N items, which are a sample too, so what the strata differ in is added: sum_k s_k (mean_k - mean)^2 / N, less
+    what of it is noise (double sampling, Cochran 1977, "Sampling Techniques", 12.2). Without it strata of the judge's
+    score would promise too much; with it a label on everything gives what plain labels do. Degrees of freedom are
+    Satterthwaite's (Cochran, formula 5.16), less one for the weight.
 
     Args:
         labels: (n,) people's scores y, n >= 2.
@@ -84,8 +89,10 @@ def ppi_mean(
     w = _best_weight(parts) if weight is None else weight
     estimate = math.fsum(part.share * _mean(part, w) for part in parts)
     variances = [part.share**2 * _variance(part, w) for part in parts]
-    variance = math.fsum(variances)
+    between = _between(parts, w, estimate, variances) / len(everything)
+    variance = math.fsum(variances) + between
     spread = math.fsum(v**2 / (len(part.labels) - 1) for v, part in zip(variances, parts, strict=True))
+    spread += between**2 / max(len(everything) - 1, 1)
     df = variance**2 / spread if spread else float(len(labels) - len(parts))
     half = float(t.ppf((1 + confidence) / 2, max(df - (weight is None), 1))) * math.sqrt(variance)
     return CorrectedMean(
@@ -151,6 +158,13 @@ def _mean(part: _Stratum, weight: float) -> float:
 def _variance(part: _Stratum, weight: float) -> float:
     n, pool, rest = len(part.labels), len(part.pool), part.unlabelled
     return _var(part.labels - weight * rest * part.judged) / n + weight**2 * rest / pool * _var(part.pool)
+
+
+def _between(parts: list[_Stratum], weight: float, mean: float, variances: list[float]) -> float:
+    """Variance of the strata's means, without what comes of their own errors; `variances` are theirs times share^2."""
+    seen = math.fsum(part.share * (_mean(part, weight) - mean) ** 2 for part in parts)
+    noise = math.fsum(v / part.share * (1 - part.share) for v, part in zip(variances, parts, strict=True))
+    return max(0.0, seen - noise)
 
 
 def _var(values: Floats) -> float:

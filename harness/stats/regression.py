@@ -67,13 +67,17 @@ def _left_out_error(design: Floats, residuals: Floats, cluster: NDArray[np.int64
     Leaving out the rows g moves the coefficients by design_g' (I - design_g design_g')^-1 residuals_g.
     """
     order = np.argsort(cluster, kind="stable")
+    sizes = np.bincount(cluster)
+    starts = sizes.cumsum() - sizes
     total = 0.0
-    for rows in np.split(order, np.bincount(cluster).cumsum()[:-1]):
-        own = design[rows]
-        kept = np.eye(len(rows)) - own @ own.T
-        if np.linalg.eigvalsh(kept)[0] < 1e-10:  # without this cluster there would be no slope
+    for size in np.unique(sizes):  # clusters of one size all at once
+        rows = order[starts[sizes == size][:, None] + np.arange(size)]  # (clusters, size)
+        own = design[rows]  # (clusters, size, k)
+        kept = np.eye(size) - own @ own.transpose(0, 2, 1)
+        if np.linalg.eigvalsh(kept)[:, 0].min() < 1e-10:  # without one of these clusters there would be no slope
             return math.inf
-        total += float(own[:, -1] @ np.linalg.solve(kept, residuals[rows])) ** 2
+        moved = np.linalg.solve(kept, residuals[rows][:, :, None])[:, :, 0]
+        total += float(((own[:, :, -1] * moved).sum(axis=1) ** 2).sum())
     return math.sqrt(total)
 
 

@@ -73,10 +73,12 @@
     disagree: (item) => item.d > 0,
     unscored: (item) => item.a.some((answer) => answer.v === undefined),
   };
+  const searched = () => search.value.trim().toLowerCase();
+  const saidBy = (answer) => [...(answer.t || []), ...(answer.o || []).map((one) => one.x || "")];
   const words = (item) => {
     // Made when first searched, kept for the next key.
     if (item.words === undefined) {
-      const said = item.a.flatMap((a) => [...(a.t || []), ...(a.o || []).map((o) => o.x || "")]);
+      const said = item.a.flatMap(saidBy);
       const of = item.s === undefined ? "" : now().subjects[item.s];
       item.words = [item.i, item.q, item.e, of, ...(item.c || []), ...said].join("\n").toLowerCase();
     }
@@ -102,7 +104,7 @@
   };
 
   const update = () => {
-    const wanted = search.value.trim().toLowerCase();
+    const wanted = searched();
     const of = Number(subject.value);
     found = now().items.filter((item) =>
       (of < 0 || item.s === of) && kinds[show.value](item) && (!wanted || words(item).includes(wanted)));
@@ -116,7 +118,7 @@
 
   const marked = (text) => {
     // The words searched for, marked; where lower case has another length, places would be off.
-    const wanted = search.value.trim().toLowerCase();
+    const wanted = searched();
     const lower = text.toLowerCase();
     if (!wanted || lower.length !== text.length) return [text];
     const parts = [];
@@ -172,8 +174,11 @@
     if (item.c) box.append(make("ul", "choices", ...item.c.map((text, n) =>
       make("li", "", `${String.fromCharCode(65 + n)}. `, ...marked(text)))));
     if (item.e) box.append(paragraph(`Expected: ${item.e}`, "expected"));
-    const two = [...new Set([Number(against.value), Number(checkpoint.value)])];
-    const places = answers.value === "all" ? item.a.map((_, place) => place) : two;
+    const two = [Number(against.value), Number(checkpoint.value)];
+    // Where the words searched for are in another one's answer, it is shown too.
+    const hit = (answer) => searched() && saidBy(answer).join("\n").toLowerCase().includes(searched());
+    const more = item.a.map((_, place) => place).filter((place) => answers.value === "all" || hit(item.a[place]));
+    const places = answers.value === "all" ? more : [...new Set([...two, ...more])];
     box.append(make("div", "both", ...places.map((place) => answerBox(item.a[place], place))));
     return box;
   };
@@ -203,11 +208,7 @@
   table.addEventListener("change", () => { chooseTable(); update(); });
   [checkpoint, against, show, subject, order].forEach((select) => select.addEventListener("change", update));
   [answers, size].forEach((select) => select.addEventListener("change", draw));
-  let waiting = 0;
-  search.addEventListener("input", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(update, 120);
-  });
+  search.addEventListener("input", update);
   byId("before").addEventListener("click", () => turn(-1));
   byId("after").addEventListener("click", () => turn(1));
   // A number in a table leads to the items behind it.

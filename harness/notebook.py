@@ -1,0 +1,242 @@
+"""For notebooks: open a run, compare, draw the picture in a cell, and take the numbers as data frames.
+
+    from harness.compare import compare
+    from harness.notebook import frame, items_frame, open_run, shown
+
+    run = open_run("runs/demo")
+    report = compare(run, look=False)   # look=False: not counted as a look at the test set
+    shown(report)                       # the last line of a cell draws it; print(shown(report)) in a terminal
+    frame(report)                       # a row for each table and checkpoint
+    items_frame(run, wide=True)         # a row for each item, a column for each checkpoint
+
+`compare` takes what the command takes; see `harness.compare.compare`. Everything else of a report is in its fields,
+see `harness.findings.Report`.
+"""
+
+import io
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.jupyter import JupyterMixin
+
+from harness.comparing.scores import Family
+from harness.comparing.select import families
+from harness.errors import HarnessError
+from harness.findings import Report, Row, Table
+from harness.naming import as_recorded, choose_checkpoints, display_names
+from harness.store import Run
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_WIDTH = 80  # characters of the picture as text
+
+FRAME: Mapping[str, str] = {
+    "table": "string",  # "judge reference+f1-v1", or the task
+    "kind": "string",  # "judge", "preference" or "benchmark"
+    "dataset": "string",  # label of the data set
+    "role": "string",  # "test" or "validation"
+    "metric": "string",  # name of the metric
+    "higher_is_better": "boolean",  # its direction
+    "checkpoint": "string",  # whose row it is
+    "n": "Int64",  # items with a value
+    "unscored": "Int64",  # items without
+    "estimate": "Float64",  # the number, shares in percent
+    "low": "Float64",  # its 95 % interval
+    "high": "Float64",
+    "bound_low": "Float64",  # the estimate had every unscored item been worst ...
+    "bound_high": "Float64",  # ... or best; missing where nothing is unscored
+    "chance": "Float64",  # what guessing gives, where that is known
+    "baseline": "string",  # what it is compared with; missing in the baseline's own row, as all that follow
+    "shared": "Int64",  # items that both have
+    "difference": "Float64",  # checkpoint minus baseline, item by item
+    "difference_low": "Float64",  # its 95 % interval
+    "difference_high": "Float64",
+    "p": "Float64",  # of no difference, two-sided
+    "p_adjusted": "Float64",  # after Holm over the comparisons of the table
+    "better": "Int64",  # items on which the checkpoint is better, worse, equal
+    "worse": "Int64",
+    "same": "Int64",
+    "detectable": "Float64",  # the difference that would be seen with 80 % power
+    "verdict": "string",  # in words
+}
+"""The columns of `frame` and their types; what is not known is missing (`pandas.NA`)."""
+
+ITEMS: Mapping[str, str] = {
+    "table": "string",
+    "kind": "string",
+    "dataset": "string",
+    "role": "string",
+    "metric": "string",
+    "item": "string",  # its id
+    "cluster": "string",  # what it belongs to, such as its subject; missing where items stand for themselves
+    "checkpoint": "string",
+    "value": "Float64",  # mean over samples, orders and repeats; missing where it is unscored
+}
+"""The columns of `items_frame`, long: a row for each item and checkpoint."""
+
+
+def open_run(path: str | Path) -> Run:
+    """A run that has been recorded.
+
+    Args:
+        path: Its folder, as given to `--run`.
+
+    Raises:
+        HarnessError: If there is none, or it cannot be read; names the runs that lie beside.
+    """
+    folder = Path(path)
+    if not (folder / "run.json").is_file():
+        beside = sorted(str(found.parent) for found in folder.parent.glob("*/run.json"))
+        way = f"there are {', '.join(beside[:5])}" if beside else "`ift-eval demo` makes one"
+        raise HarnessError(f"wanted a run folder (with a run.json) at {folder}, found none; {way}")
+    run = Run(folder)
+    run.read()  # what is damaged is better said here
+    return run
+
+
+class Shown(JupyterMixin):
+    """A report as its picture: drawn by rich in a notebook's cell, text where it is printed."""
+
+    def __init__(self, report: Report, *, full: bool = False) -> None:
+        """Nothing is drawn yet."""
+        self._report, self._full = report, full
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """What rich prints."""
+        from harness.pictures.report import picture
+
+        yield picture(self._report, full=self._full)
+
+    def __str__(self) -> str:
+        """The picture as plain text."""
+        out = Console(file=io.StringIO(), width=_WIDTH, color_system=None, force_jupyter=False, force_terminal=False)
+        with out.capture() as drawn:
+            out.print(self)
+        return drawn.get()
+
+    __repr__ = __str__
+
+
+def shown(report: Report, *, full: bool = False) -> Shown:
+    """The picture of a report, to be the last line of a cell, or printed.
+
+    Args:
+        report: What `harness.compare.compare` found.
+        full: With what else is known of each row.
+    """
+    return Shown(report, full=full)
+
+
+def frame(report: Report) -> "DataFrame":
+    """The numbers of a report: a row for each table and checkpoint, in the order of the picture.
+
+    Columns and their types: `FRAME`.
+
+    Raises:
+        HarnessError: If pandas is not installed.
+    """
+    return _typed([_flat(table, row) for table in report.tables for row in table.rows], FRAME)
+
+
+def _flat(table: Table, row: Row) -> dict[str, Any]:
+    summary, versus = row.summary, row.comparison
+    bounds = summary.bounds or (None, None)
+    own = {
+        "table": table.name,
+        "kind": table.kind,
+        "dataset": table.dataset,
+        "role": table.role,
+        "metric": table.metric,
+        "higher_is_better": summary.higher_is_better,
+        "checkpoint": summary.checkpoint,
+        "n": summary.n_scored,
+        "unscored": sum(summary.n_unscored.values()),
+        "estimate": summary.estimate,
+        "low": summary.low,
+        "high": summary.high,
+        "bound_low": bounds[0],
+        "bound_high": bounds[1],
+        "chance": summary.chance,
+    }
+    if versus is None:
+        return own
+    return own | {
+        "baseline": versus.baseline,
+        "shared": versus.n,
+        "difference": versus.difference,
+        "difference_low": versus.low,
+        "difference_high": versus.high,
+        "p": versus.p,
+        "p_adjusted": versus.p_adjusted,
+        "better": versus.better,
+        "worse": versus.worse,
+        "same": versus.same,
+        "detectable": versus.detectable,
+        "verdict": versus.verdict,
+    }
+
+
+def items_frame(
+    run: Run,
+    *,
+    wanted: Sequence[str] = (),
+    datasets: Collection[str] = (),
+    judges: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    wide: bool = False,
+) -> "DataFrame":
+    """The values of single items, as the tables are made of them: the newest evaluations, shares in percent.
+
+    Args:
+        run: See `open_run`.
+        wanted: Names of checkpoints; all when empty.
+        datasets: Beginnings of data sets' labels; the newest when empty.
+        judges: Beginnings of judges' names; the newest when empty.
+        metrics: Metrics to take where a table has them.
+        wide: A row for each item and a column for each checkpoint, in place of a row for each item and checkpoint.
+
+    Returns:
+        Columns and their types: `ITEMS`; when wide, one for each checkpoint in place of the last two.
+
+    Raises:
+        HarnessError: If nothing is recorded, a name is unknown, or pandas is not installed.
+    """
+    recorded = run.read()
+    checkpoints = choose_checkpoints(recorded, [name for text in wanted for name in as_recorded(recorded, text)])
+    found, _ = families(run, recorded, checkpoints, datasets=datasets, judges=judges, metrics=metrics)
+    names = display_names(checkpoints)
+    long = _typed([row for family in found for row in _items(family, names)], ITEMS)
+    if not wide:
+        return long
+    about = [name for name in ITEMS if name not in ("checkpoint", "value")]
+    table = long.set_index([*about, "checkpoint"])["value"].unstack("checkpoint", sort=False)
+    return table.reset_index().rename_axis(columns=None)
+
+
+def _items(family: Family, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    about = {
+        "table": family.name,
+        "kind": family.kind,
+        "dataset": family.dataset,
+        "role": family.role,
+        "metric": family.metric,
+    }
+    for scores in family.scores:
+        if scores.anchor:  # even with itself on every item
+            continue
+        checkpoint = names.get(scores.checkpoint.slug, scores.checkpoint.name)
+        for item in dict.fromkeys([*scores.evaluation.records, *scores.values]):
+            own = {"item": item, "cluster": family.clusters.get(item), "value": scores.values.get(item)}
+            yield about | own | {"checkpoint": checkpoint}
+
+
+def _typed(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> "DataFrame":
+    try:
+        import pandas
+    except ImportError:
+        raise HarnessError("data frames take pandas; pip install pandas") from None
+    made = {name: pandas.array([row.get(name) for row in rows], dtype=kind) for name, kind in columns.items()}
+    return pandas.DataFrame(made)

@@ -1,0 +1,108 @@
+"""Items without a value: how many may be missing, whether at random, and what they could change."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.compare import compare
+from harness.comparing.terms import Terms
+from harness.findings import Report, Table
+from harness.records import Comparison
+from harness.store import Run
+from tests.command_line import in_process
+from tests.recorded import Score, judged
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "run")
+
+
+def of(report: Report, name: str = "new") -> tuple[Table, Comparison]:
+    (table,) = report.tables
+    (comparison,) = (row.comparison for row in table.rows if row.summary.checkpoint == name)
+    assert comparison is not None
+    return table, comparison
+
+
+def with_gaps(run: Run, *, base: int, new: int, n: int = 200) -> None:
+    """The last `base` and the first `new` of n items have no score; the new one is better on every item."""
+    scores = [30.0 + m % 7 for m in range(n)]
+    gone: list[Score] = ["timeout"]
+    judged(run, "base", [*scores[: n - base], *gone * base])
+    judged(run, "new", [*gone * new, *(s + 5 + m % 2 for m, s in enumerate(scores[new:]))])
+
+
+@pytest.mark.parametrize(("base", "new", "says"), [(2, 2, None), (3, 3, "3%"), (10, 9, "10%")])
+def test_more_than_one_in_fifty_is_said(run: Run, base: int, new: int, says: str | None) -> None:
+    with_gaps(run, base=base, new=new)
+    table, c = of(compare(run))
+    assert c.missing == pytest.approx((base + new) / 200)
+    assert (c.n, c.verdict) == (200 - base - new, "better")
+    told = [line for line in table.warnings if "have no value in one of them" in line]
+    assert len(told) == (says is not None)
+    assert says is None or says in told[0]
+
+
+def test_more_than_a_tenth_is_no_verdict_unless_it_is_allowed(run: Run) -> None:
+    with_gaps(run, base=11, new=10)
+    table, c = of(compare(run))
+    assert (c.verdict, c.p < 0.001) == ("10% missing", True)
+    assert any("--allow-missing" in line for line in table.warnings)
+    assert compare(run).pick is not None
+    assert of(compare(run, terms=Terms(allow_missing=True)))[1].verdict == "better"
+
+
+def test_nobody_is_picked_over_another_whose_items_are_missing(run: Run) -> None:
+    with_gaps(run, base=30, new=30)
+    pick = compare(run).pick
+    assert pick is not None
+    assert (pick.name, pick.undecided) == ("new", ["base"])
+
+
+def test_a_gate_does_not_pass_what_cannot_be_told(run: Run) -> None:
+    with_gaps(run, base=30, new=30)
+    said = in_process("compare", "--run", run.folder, "--fail-if-worse")
+    assert said.code == 1
+    assert said.warnings() == ["--fail-if-worse: new cannot be told from base on judge ann+kind-v1: 30% missing"]
+    assert in_process("compare", "--run", run.folder, "--fail-if-worse", "--allow-missing").code == 0
+
+
+def test_the_difference_is_bounded_by_the_ends_of_the_scale(run: Run) -> None:
+    judged(run, "base", {"a": 10.0, "b": 20.0, "c": 60.0, "d": "timeout"})
+    judged(run, "new", {"a": 30.0, "b": 20.0, "c": "refused", "d": 90.0})
+    _, c = of(compare(run))
+    low = (20 + 0 + (0 - 60) + (90 - 100)) / 4
+    high = (20 + 0 + (100 - 60) + (90 - 0)) / 4
+    assert c.bounds == pytest.approx((low, high))
+    assert (c.n, c.missing) == (2, 0.5)
+
+
+def test_failures_of_one_more_than_of_the_other_are_not_random(run: Run) -> None:
+    with_gaps(run, base=0, new=12)
+    table, c = of(compare(run))
+    assert c.bounds is not None
+    (line,) = [line for line in table.warnings if "not missing at random" in line]
+    assert f"{c.bounds[0]:+.1f} and {c.bounds[1]:+.1f}" in line
+    alike = Run(run.folder.parent / "alike")
+    with_gaps(alike, base=6, new=6)
+    assert not [line for line in of(compare(alike))[0].warnings if "random" in line]
+
+
+def test_what_one_was_never_asked_is_not_missing(run: Run) -> None:
+    scores = [30.0 + m % 7 for m in range(100)]
+    judged(run, "base", scores)
+    judged(run, "new", [s + 5 + m % 2 for m, s in enumerate(scores[:20])])
+    table, c = of(compare(run))
+    assert (c.n, c.missing, c.bounds, c.verdict) == (20, 0.0, None, "better")
+    assert table.warnings == [
+        "new and base were not asked the same: 80 items only one of them; compared on the 20 both have"
+    ]
+
+
+def test_nothing_in_common_is_said(run: Run) -> None:
+    judged(run, "base", {"a": 1.0, "b": 2.0, "c": 3.0})
+    judged(run, "new", {"x": 1.0, "y": 2.0, "z": 3.0})
+    (table,) = compare(run).tables
+    assert table.warnings == ["new and base have fewer than 2 items in common, so they cannot be compared"]
+    assert "fewer than 2 items in common" in in_process("compare", "--run", run.folder).out

@@ -1,0 +1,136 @@
+"""What a notebook gets: a run, data frames, the picture in a cell."""
+
+import inspect
+import io
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import harness.notebook
+from harness.compare import compare
+from harness.errors import HarnessError
+from harness.notebook import FRAME, ITEMS, frame, items_frame, open_run, shown
+from harness.pictures.report import picture
+from harness.store import Run
+from tests.recorded import checkpoint, judged, measured
+
+SCORES = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0]
+BETTER = [60.0, 70.0, 80.0, 90.0, 95.0, 99.0]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    made = Run(tmp_path / "runs" / "demo")
+    judged(made, "base", SCORES)
+    judged(made, checkpoint("<b>sft</b>", base="base"), [*BETTER, "unreadable"])
+    measured(made, "base", [0, 1, 1, 0])
+    return made
+
+
+def test_a_run_is_opened_by_its_path(run: Run, tmp_path: Path) -> None:
+    for path in (run.folder, str(run.folder)):
+        assert open_run(path).read() == run.read()
+    with pytest.raises(HarnessError, match=r"found none; there are .*demo$"):
+        open_run(tmp_path / "runs" / "dmeo")
+    with pytest.raises(HarnessError, match="found none; `ift-eval demo` makes one"):
+        open_run(tmp_path / "nothing" / "here")
+    (run.folder / "run.json").write_text("{", "utf-8")
+    with pytest.raises(HarnessError, match="is damaged"):
+        open_run(run.folder)
+
+
+def test_a_report_is_a_typed_row_for_each_table_and_checkpoint(run: Run) -> None:
+    report = compare(run, look=False)
+    made = frame(report)
+    assert {name: str(kind) for name, kind in made.dtypes.items()} == dict(FRAME)
+    assert [*zip(made["metric"], made["checkpoint"], strict=True)] == [
+        ("score", "base"),
+        ("score", "<b>sft</b>"),
+        ("acc", "base"),
+    ]
+    base, sft, quiz = (row for _, row in made.iterrows())
+    row = report.tables[0].rows[1]
+    assert row.comparison is not None
+    assert (sft["n"], sft["unscored"], sft["shared"], sft["baseline"]) == (6, 1, 6, "base")
+    assert sft["estimate"] == row.summary.estimate == pytest.approx(sum(BETTER) / 6)
+    assert (sft["difference"], sft["p_adjusted"]) == (row.comparison.difference, row.comparison.p_adjusted)
+    assert (sft["better"], sft["verdict"]) == (6, row.comparison.verdict)
+    assert sft["bound_low"] < sft["estimate"] < sft["bound_high"]
+    assert base[["baseline", "difference", "verdict", "bound_low", "chance"]].isna().all()
+    assert (quiz["chance"], quiz["estimate"], quiz["kind"]) == (25, 50, "benchmark")
+
+
+def test_items_are_long_or_wide(run: Run) -> None:
+    long = items_frame(run)
+    assert {name: str(kind) for name, kind in long.dtypes.items()} == dict(ITEMS)
+    assert len(long) == 7 + 7 + 4
+    assert long["value"].isna().sum() == 1
+    own = long[(long["checkpoint"] == "base") & (long["table"] == "quiz")]
+    assert [*own["value"]] == [0, 100, 100, 0]
+    assert [*own["item"]] == [f"quiz/d{n}" for n in range(4)]
+    wide = items_frame(run, wide=True)
+    assert [*wide.columns] == ["table", "kind", "dataset", "role", "metric", "item", "cluster", "base", "<b>sft</b>"]
+    assert len(wide) == 7 + 4
+    assert [*wide["base"][:7]] == SCORES
+    assert [*wide["<b>sft</b>"][:6]] == BETTER
+    assert wide["<b>sft</b>"][6:].isna().all()
+    assert len(items_frame(run, wanted=["base"], datasets=["quiz"])) == 4 + 7
+
+
+def test_a_frame_gives_the_numbers_of_the_table(run: Run) -> None:
+    wide, table = items_frame(run, wide=True), compare(run, look=False).tables[0]
+    both = wide[wide["kind"] == "judge"].dropna(subset=["base", "<b>sft</b>"])
+    assert table.rows[1].comparison is not None
+    assert (both["<b>sft</b>"] - both["base"]).mean() == pytest.approx(table.rows[1].comparison.difference)
+
+
+def test_without_pandas_it_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = compare(run, look=False)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(HarnessError, match="data frames take pandas; pip install pandas"):
+        frame(report)
+
+
+def test_the_picture_is_text_where_it_is_printed(run: Run) -> None:
+    report = compare(run, look=False)
+    text = str(shown(report))
+    assert "<b>sft</b>" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+    assert repr(shown(report)) == text
+    out = Console(file=io.StringIO(), width=80)
+    with out.capture() as direct:
+        out.print(picture(report))
+    with out.capture() as through:
+        out.print(shown(report))
+    assert direct.get() == through.get()
+    assert len(str(shown(report, full=True))) > len(text)
+
+
+def test_in_a_notebook_the_picture_is_html_in_which_nothing_runs(run: Run) -> None:
+    bundle = shown(compare(run, look=False))._repr_mimebundle_([], [])
+    assert set(bundle) == {"text/plain", "text/html"}
+    html = bundle["text/html"]
+    assert html.startswith("<pre")
+    assert "&lt;b&gt;sft&lt;/b&gt;" in html
+    assert set(re.findall(r"</?([a-z]+)", html)) <= {"pre", "span"}
+    assert set(shown(compare(run, look=False))._repr_mimebundle_(["text/html"], [])) == {"text/html"}
+
+
+def snippet() -> str:
+    """The lines of code at the head of the module, which the README repeats."""
+    text = inspect.cleandoc(harness.notebook.__doc__ or "")
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    return "\n".join(lines)
+
+
+def test_what_the_documentation_shows_runs(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(snippet(), "notebook", "exec"), names)
+    assert str(names["report"].run) == str(Path("runs/demo"))
+    assert run.read().looks == {}

@@ -1,0 +1,529 @@
+"""What people's labels do to a judged table: the three lines, which of them leads, and what is left out."""
+
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console, Group
+from scipy.stats import spearmanr
+
+from harness.cards.recorded import card_for
+from harness.compare import compare
+from harness.errors import HarnessError
+from harness.opinions.agreement import agreement_with_labels
+from harness.opinions.findings import Line, Opinion, Opinions
+from harness.opinions.lines import Design, headline_of, lines_of
+from harness.opinions.opinions import opinions_of
+from harness.pictures.opinions import headline_sentence, opinions_parts
+from harness.records import Evaluation, Preference
+from harness.review.sampling import Sample, draw
+from harness.stats.intervals import t_interval
+from harness.stats.ppi import ppi_mean
+from harness.store import Run
+from harness.validation.kept import keep_people
+from harness.validation.labels import read_labels
+from harness.validation.matching import match
+from harness.validation.people import compare_with_people
+from tests.recorded import checkpoint
+from tests.reviewed_runs import JUDGE, answered, data_of, drawn, family_of, label, response_key, scored
+
+N = 200
+DATA = data_of(N)
+NAMES = {"base-slug": "base", "tuned-slug": "tuned"}
+BASE = checkpoint("base")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "run")
+
+
+def judged(run: Run, *, kind: float = 20.0, seed: int = 0) -> dict[str, list[float]]:
+    """Two checkpoints, tuned 10 points better, whose judge adds `kind` to tuned; the true scores, 1 to 5."""
+    rng = np.random.default_rng(seed)
+    hard = rng.normal(0, 10, N)
+    truth = {"base": 40 + hard + rng.normal(0, 10, N), "tuned": 50 + hard + rng.normal(0, 10, N)}
+    for name, values in truth.items():
+        said = values + rng.normal(0, 8, N) + (kind if name == "tuned" else 0)
+        scored(run, answered(run, name, DATA), DATA, [float(min(100, max(0, v))) for v in said])
+    return {name: [float(min(5, max(1, round(1 + v / 25)))) for v in values] for name, values in truth.items()}
+
+
+def labelled(run: Run, truth: dict[str, list[float]], n: int, *, rater: str = "ann") -> Sample:
+    """Both checkpoints on the same n items that were drawn."""
+    sample = drawn(run, DATA, n)
+    for one in sample.first(n):
+        for name, scores in truth.items():
+            score = scores[int(one.item_id[1:])]
+            label(run, name, one.item_id, score, data=DATA, sample=sample, n=n, rater=rater)
+    return sample
+
+
+def opinions(run: Run) -> Opinions:
+    found = opinions_of(run, family_of(run), NAMES, BASE)
+    assert found is not None
+    return found
+
+
+def ends(line: Line | None) -> list[float]:
+    assert line is not None
+    return [line.estimate, line.low, line.high]
+
+
+def test_nobody_labelled(run: Run) -> None:
+    judged(run)
+    assert opinions_of(run, family_of(run), NAMES, BASE) is None
+    assert agreement_with_labels(run, family_of(run)) is None
+
+
+def test_three_lines_for_each_checkpoint_and_each_difference(run: Run) -> None:
+    truth = judged(run)
+    sample = labelled(run, truth, 60)
+    found = opinions(run)
+    assert (found.judge, found.raters, found.labels, found.scale) == (JUDGE, ["ann"], 120, (0, 100))
+    assert [(one.checkpoint, one.baseline) for one in found.scores] == [("base", None), ("tuned", None)]
+    (difference,) = found.differences
+    assert (difference.checkpoint, difference.baseline, found.wins) == ("tuned", "base", [])
+
+    family = family_of(run)
+    values = {s.checkpoint.name: s.values for s in family.scores}
+    items = [one.item_id for one in sample.first(60)]
+    people = {name: np.array([25 * (truth[name][int(i[1:])] - 1) for i in items]) for name in truth}
+    gap = np.array([values["tuned"][i] - values["base"][i] for i in items])
+    everywhere = np.array([values["tuned"][i] - values["base"][i] for i in values["base"]])
+    expected = ppi_mean(people["tuned"] - people["base"], gap, everywhere)
+    assert ends(difference.corrected) == pytest.approx([expected.estimate, expected.low, expected.high])
+    assert difference.r == pytest.approx(expected.r)
+    assert difference.weight == pytest.approx(expected.weight)
+    assert difference.corrected is not None
+    assert difference.corrected.n == pytest.approx(expected.n_effective)
+    alone = t_interval(people["tuned"] - people["base"])
+    assert ends(difference.people) == pytest.approx([alone.estimate, alone.low, alone.high])
+    assert difference.people is not None
+    assert difference.people.n == 60
+    table = compare(run, look=False).tables[0].rows[1]
+    assert ends(found.scores[1].judge) == [table.summary.estimate, table.summary.low, table.summary.high]
+    assert table.comparison is not None
+    assert difference.judge.estimate == pytest.approx(table.comparison.difference)
+
+
+def test_the_correction_finds_what_the_judge_s_kindness_hides(run: Run) -> None:
+    """The judge says 30 points better; people, whose labels are few, 10; both together 10, and more surely."""
+    labelled(run, judged(run), 60)
+    (difference,) = opinions(run).differences
+    assert difference.judge.low > 20
+    assert difference.people is not None
+    assert difference.corrected is not None
+    assert difference.corrected.low < 10 < difference.corrected.high < difference.judge.low
+    narrower = (difference.corrected.high - difference.corrected.low) / (difference.people.high - difference.people.low)
+    assert narrower < 0.95
+    assert difference.corrected.n > 65
+    assert difference.headline == "corrected"
+
+
+def test_it_is_right_nineteen_times_in_twenty() -> None:
+    """The whole path of one number, stratified by the judge's own score, over many draws."""
+    rng = np.random.default_rng(11)
+    runs, hits = 300, 0
+    for seed in range(runs):
+        truth = rng.normal(50, 15, N)
+        judge = {f"i{k}": float(v) for k, v in enumerate(0.8 * truth + rng.normal(25, 8, N))}
+        sample = draw("d", [*judge], n=40, seed=seed, scores=judge)
+        people = {one.item_id: float(truth[int(one.item_id[1:])]) for one in sample.first(40)}
+        strata = {item: n for n, items in enumerate(sample.strata.values()) for item in items}
+        line = lines_of(judge, people, Design(strata, frozenset(people)), (-100, 200)).corrected
+        assert line is not None
+        hits += line.low <= 50 <= line.high
+    assert hits / runs == pytest.approx(0.95, abs=3.5 * math.sqrt(0.95 * 0.05 / runs))
+
+
+# The headline
+
+
+@pytest.mark.parametrize(
+    ("n", "r", "line"),
+    [
+        (19, 0.9, "judge"),
+        (20, 0.9, "people"),
+        (29, 0.9, "people"),
+        (30, 0.9, "corrected"),
+        (30, 0.19, "corrected"),
+        (30, 0.18, "people"),  # 1 / sqrt(28) = .189
+        (100, -0.9, "people"),
+        (100, math.nan, "people"),
+    ],
+)
+def test_which_line_leads(n: int, r: float, line: str) -> None:
+    assert headline_of(n, r) == line
+
+
+@pytest.mark.parametrize(("n", "line"), [(10, "judge"), (25, "people"), (40, "corrected")])
+def test_the_headline_follows_the_labels(run: Run, n: int, line: str) -> None:
+    labelled(run, judged(run), n)
+    found = opinions(run)
+    assert {one.headline for one in found.scores} == {line}
+    assert any("fewer than 20 items labelled" in note for note in found.notes) == (line == "judge")
+
+
+def test_labels_that_never_differ_correct_nothing(run: Run) -> None:
+    truth = judged(run)
+    labelled(run, {name: [3.0] * N for name in truth}, 40)
+    one = opinions(run).scores[0]
+    assert (one.corrected, one.r, one.weight, one.headline) == (None, None, None, "people")
+    assert one.people is not None
+    assert one.people.estimate == 50
+    assert one.people.low < 50 < one.people.high  # the rule of three
+
+
+# Which labels count
+
+
+def test_labels_made_by_hand_are_people_alone(run: Run) -> None:
+    judged(run)
+    lines = [{"item_id": f"i{k}", "checkpoint": "tuned", "score": 1 + k % 5, "scale": "1-5"} for k in range(50)]
+    (run.folder / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = opinions(run)
+    (one,) = found.scores
+    assert (one.checkpoint, one.corrected, one.headline) == ("tuned", None, "judge")
+    assert one.people is not None
+    assert (one.people.estimate, one.people.n) == (50, 50)
+    assert found.differences == []
+    assert any("50 labels are of items that were not drawn at random" in note for note in found.notes)
+
+
+def test_labels_by_hand_stay_out_where_items_were_drawn(run: Run) -> None:
+    truth = judged(run)
+    sample = labelled(run, truth, 40)
+    before = opinions(run).scores
+    outside = [f"i{k}" for k in range(N) if f"i{k}" not in {one.item_id for one in sample.first(40)}]
+    for item in outside[:30]:
+        label(run, "tuned", item, 5, data=DATA)
+    assert opinions(run).scores == before
+
+
+def test_what_does_not_belong_is_left_out_and_counted(run: Run) -> None:
+    labelled(run, judged(run), 40)
+    before = opinions(run)
+    label(run, "tuned", "i0", 5, data=data_of(3))
+    label(run, "ghost", "i0", 5, data=DATA)
+    label(run, "ghost", "i1", 5, data=DATA)
+    label(run, "tuned", "x99", 5, data=DATA)
+    label(run, "tuned", "i5", 5, data=DATA, rater="zoe", response="an older one")
+    label(run, "base", "i6", 5, data=DATA, rater="yan")
+    label(run, "base", "i6", None, data=DATA, rater="yan")
+    found = opinions(run)
+    assert (found.scores, found.differences, found.labels) == (before.scores, before.differences, before.labels)
+    assert [*found.notes[-3:]] == [
+        "1 label is of another data set, left out",
+        "3 labels are of checkpoints or items that are not in this table, left out",
+        "1 label is of answers that have changed since, left out",
+    ]
+
+
+def test_several_people_count_as_their_mean_each_on_their_own_scale(run: Run) -> None:
+    truth = judged(run)
+    sample = labelled(run, truth, 40)
+    alone = opinions(run).scores[0]
+    for one in sample.first(40):
+        score = truth["base"][int(one.item_id[1:])]
+        label(run, "base", one.item_id, 2 * score - 1, data=DATA, sample=sample, n=40, rater="ben", scale=(1.0, 9.0))
+    found = opinions(run)
+    assert found.raters == ["ann", "ben"]
+    assert found.scores[0] == alone
+    assert found.notes[:2] == [
+        "people scored from 1 to 5 and 1 to 9, stretched to the judge's 0 to 100",
+        "2 people; where several labelled the same, their mean counts",
+    ]
+
+
+def test_an_answer_the_judge_could_not_score_counts_for_people(run: Run) -> None:
+    truth = judged(run)
+    values: list[float | None] = [*[float(v) for v in range(N)]]
+    values[int(drawn(run, DATA, 40).first(1)[0].item_id[1:])] = None
+    scored(run, checkpoint("base"), DATA, [None if v is None else v / 2 for v in values])
+    labelled(run, truth, 40)
+    one = opinions(run).scores[0]
+    assert one.people is not None
+    assert one.people.n == 40
+    assert one.corrected is not None
+
+
+def test_items_judged_after_the_draw_are_said(run: Run) -> None:
+    data = data_of(60)
+    sample = drawn(run, data_of(30), 30)
+    scored(run, answered(run, "base", data), data, [float(k) for k in range(60)])
+    with run.records(Sample, "samples").writing() as writer:
+        writer.append(sample := sample.model_copy(update={"dataset": data.label}))
+    for one in sample.first(30):
+        label(run, "base", one.item_id, 1 + int(one.item_id[1:]) % 5, data=data, sample=sample, n=30)
+    found = opinions_of(run, family_of(run), {"base-slug": "base"}, None)
+    assert found is not None
+    assert any(note.startswith("30 of 60 items judged came after the sample was drawn") for note in found.notes)
+
+
+def test_a_sample_that_is_gone_corrects_nothing(run: Run) -> None:
+    labelled(run, judged(run), 40)
+    (run.folder / "samples.jsonl").unlink()
+    one = opinions(run).scores[0]
+    assert (one.corrected, one.headline) == (None, "judge")
+    assert one.people is not None
+
+
+def test_labels_that_cannot_be_read_are_said(run: Run) -> None:
+    judged(run)
+    (run.folder / "labels.jsonl").write_text('{"item_id": "i0", "checkpoint": "tuned", "score": 3, "scale": "good"}\n')
+    with pytest.raises(HarnessError, match="line 1: wanted a scale such as 1-5"):
+        opinions(run)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_labels_are_no_error(run: Run, n: int) -> None:
+    labelled(run, judged(run), n)
+    found = opinions(run)
+    assert {one.headline for one in [*found.scores, *found.differences]} == {"judge"}
+    assert (found.scores[0].people is None) == (n < 2)
+    assert Opinions.model_validate_json(found.model_dump_json()) == found
+
+
+# Pairs
+
+
+def preferred(run: Run, shares: list[float]) -> None:
+    """The judge's comparisons of tuned with base, in both orders."""
+    who, verdicts = checkpoint("tuned", base="base", step=100), []
+    for k, share in enumerate(shares):
+        for order in ("AB", "BA"):
+            verdicts.append(
+                Preference(
+                    key=f"p{k}{order}",
+                    item_id=f"i{k}",
+                    checkpoint=who.fingerprint,
+                    judge="fake",
+                    judge_fingerprint="f",
+                    rubric="pref-v1",
+                    score=share,
+                    other="print-base",
+                    order=order,
+                    responses=(response_key("tuned", f"i{k}"), response_key("base", f"i{k}")),
+                    lengths=(5, 5),
+                )
+            )
+    with run.records(Preference, "verdicts", DATA.label, "fake+pref-v1", "tuned-slug~base-slug").writing() as writer:
+        writer.append(*verdicts, sync=False)
+    run.add(
+        who,
+        Evaluation(
+            stage="judge",
+            checkpoint=who.slug,
+            dataset=DATA.label,
+            judge="fake+pref-v1",
+            against="base-slug",
+            records={f"i{k}": [f"p{k}AB", f"p{k}BA"] for k in range(len(shares))},
+        ),
+    )
+
+
+def compared(run: Run, n: int, *, swapped: bool = False) -> Sample:
+    """People prefer tuned on items whose number is even, and tie on every tenth."""
+    sample = drawn(run, DATA, n)
+    for one in sample.first(n):
+        k = int(one.item_id[1:])
+        win = 0.5 if k % 10 == 0 else float(k % 2 == 0)
+        names = ("base", "tuned") if swapped else ("tuned", "base")
+        label(
+            run,
+            names[0],
+            one.item_id,
+            1 - win if swapped else win,
+            data=DATA,
+            other=names[1],
+            sample=sample,
+            n=n,
+        )
+    return sample
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_pairs_give_win_rates_beside_the_judge_s(run: Run, swapped: bool) -> None:
+    answered(run, "base", DATA)
+    answered(run, "tuned", DATA)
+    preferred(run, [1.0 if k % 2 == 0 or k % 7 == 0 else 0.0 for k in range(N)])
+    sample = compared(run, 60, swapped=swapped)
+    found = opinions(run)
+    assert (found.scores, found.differences) == ([], [])
+    (one,) = found.wins
+    assert (one.checkpoint, one.baseline) == ("tuned", "base")
+    assert one.judge.estimate == pytest.approx(100 * sum(k % 2 == 0 or k % 7 == 0 for k in range(N)) / N)
+    ks = [int(d.item_id[1:]) for d in sample.first(60)]
+    assert one.people is not None
+    assert one.people.estimate == pytest.approx(100 * np.mean([0.5 if k % 10 == 0 else float(k % 2 == 0) for k in ks]))
+    assert one.headline == "corrected"
+    assert one.r is not None
+    assert one.r > 0.7
+    agreement = agreement_with_labels(run, family_of(run))
+    assert agreement is not None
+    assert agreement.n == 60
+    assert agreement.estimate > 0.7
+
+
+def test_pairs_beside_a_judge_that_scores(run: Run) -> None:
+    """What the judge prefers is then what it scored higher."""
+    judged(run)
+    compared(run, 40)
+    found = opinions(run)
+    assert (found.scores, found.differences) == ([], [])
+    (one,) = found.wins
+    values = {s.checkpoint.name: s.values for s in family_of(run).scores}
+    higher = [values["tuned"][i] > values["base"][i] for i in values["base"]]
+    same = [values["tuned"][i] == values["base"][i] for i in values["base"]]
+    assert one.judge.estimate == pytest.approx(100 * (np.mean(higher) + np.mean(same) / 2))
+
+
+def test_scores_beside_a_judge_that_compares(run: Run) -> None:
+    truth = judged(run)
+    labelled(run, truth, 40)
+    preferred(run, [float(a > b) for a, b in zip(truth["tuned"], truth["base"], strict=True)])
+    run_json = json.loads((run.folder / "run.json").read_text())
+    run_json["evaluations"] = [e for e in run_json["evaluations"] if e["judge"] != JUDGE]
+    (run.folder / "run.json").write_text(json.dumps(run_json))
+    (one,) = opinions(run).wins
+    assert one.r is not None
+    assert one.r > 0.8
+
+
+def test_against_the_expected_answers_people_have_no_say(run: Run) -> None:
+    data = data_of(5)
+    answered(run, "tuned", data)
+    who = checkpoint("tuned")
+    made = Preference(
+        key="p",
+        item_id="i0",
+        checkpoint=who.fingerprint,
+        judge="fake",
+        judge_fingerprint="f",
+        rubric="pref-v1",
+        score=1.0,
+        other="expected",
+        order="AB",
+        responses=("r", "e"),
+        lengths=(5, 5),
+    )
+    with run.records(Preference, "verdicts", data.label, "fake+pref-v1", "tuned-slug~expected").writing() as writer:
+        writer.append(made)
+    run.add(
+        who,
+        Evaluation(
+            stage="judge",
+            checkpoint=who.slug,
+            dataset=data.label,
+            judge="fake+pref-v1",
+            against="expected",
+            records={"i0": ["p"]},
+        ),
+    )
+    label(run, "tuned", "i0", 5, data=data, response="r")
+    assert opinions_of(run, family_of(run), NAMES, BASE) is None
+    assert agreement_with_labels(run, family_of(run)) is None
+
+
+# The judge card
+
+
+def test_after_a_review_the_card_knows_how_far_the_judge_agrees(run: Run) -> None:
+    truth = judged(run)
+    family = family_of(run)
+    assert card_for(run, family, NAMES, run.read().checkpoints).agreement is None
+    sample = labelled(run, truth, 40)
+    agreement = card_for(run, family, NAMES, run.read().checkpoints).agreement
+    assert agreement is not None
+    rows = [
+        (s.values[d.item_id], truth[s.checkpoint.name][int(d.item_id[1:])])
+        for s in family.scores
+        for d in sample.first(40)
+    ]
+    assert agreement.estimate == pytest.approx(spearmanr(*np.array(rows).T).statistic)
+    assert (agreement.n, agreement.measure) == (80, "Spearman's r")
+    assert agreement.low < agreement.estimate < agreement.high
+
+
+def test_of_a_validation_and_a_review_the_one_with_more_labels_is_on_the_card(run: Run) -> None:
+    truth = judged(run)
+    labelled(run, truth, 10)
+    labels = read_labels(run.folder / "labels.jsonl")
+    keep_people(run, JUDGE, compare_with_people(match(run, JUDGE, labels), resamples=50))
+    family, known = family_of(run), run.read().checkpoints
+    first = card_for(run, family, NAMES, known).agreement
+    assert first is not None
+    assert first.n == 20
+    labelled(run, truth, 40)
+    later = card_for(run, family, NAMES, known).agreement
+    assert later is not None
+    assert later.n == 80
+
+
+# The picture
+
+
+def text_of(found: Opinions, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    console.print(Group(*opinions_parts(found)))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_picture_fits_and_says_which_column_to_go_by(run: Run) -> None:
+    labelled(run, judged(run), 60)
+    found = opinions(run)
+    shown = text_of(found)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "people: 120 labels by ann, beside judge fake+plain-v1" in shown
+    assert "▸ go by the judge corrected by people" in shown
+    rows = [line for line in shown.splitlines() if line.startswith((" base", " tuned", " vs base"))]
+    assert [row.split()[0] for row in rows] == ["base", "tuned", "vs", "tuned"]
+    difference = found.differences[0]
+    assert f"{difference.judge.estimate:+.1f} ±" in rows[3]
+    assert difference.corrected is not None
+    assert f"▸{difference.corrected.estimate:+.1f} ±" in rows[3]
+    assert rows[3].split()[-2:] == [f"{difference.r:.2f}", f"{difference.corrected.n:.0f}"]
+
+
+def test_the_widest_numbers_and_longest_names_fit() -> None:
+    line = Line(estimate=-100.0, low=-100.0, high=100.0, n=14_042)
+    name = "[bold]a-very-long-checkpoint-name-of-step-40000\x1b[2J"
+    one = Opinion(checkpoint=name, judge=line, people=line, corrected=line, r=-0.12, weight=0.0, headline="people")
+    versus = one.model_copy(update={"baseline": name, "headline": "judge"})
+    shown = text_of(
+        Opinions(
+            judge="j+r-v1",
+            raters=["ann\x1b"],
+            labels=1,
+            scale=(0, 100),
+            scores=[one],
+            differences=[versus],
+            wins=[versus],
+        )
+    )
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "\x1b" not in shown
+    assert "▸-100.0 " in shown
+    assert "-100.0–100.0" in shown
+    assert shown.count("14042") == 3
+    assert "people: 1 label by" in shown
+
+
+def test_headlines_that_differ_are_named() -> None:
+    line = Line(estimate=1, low=0, high=2, n=3)
+    shown = Opinions(
+        judge="j",
+        raters=[],
+        labels=1,
+        scale=(0, 1),
+        scores=[Opinion(checkpoint="a", judge=line, headline="people")],
+        differences=[Opinion(checkpoint="a", baseline="b", judge=line, headline="corrected")],
+        wins=[Opinion(checkpoint="a", baseline="b", judge=line, headline="people")],
+    )
+    assert headline_sentence(shown) == "▸ go by people alone (a, a's wins); the judge corrected by people (a vs b)"
+    assert "–" in text_of(shown)

@@ -1,0 +1,240 @@
+"""The page of `ift-eval report` in a real browser: it works, stays inside its file, and runs nothing it was told."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.compare import compare
+from harness.findings import Table
+from harness.store import Run
+from tests.command_line import in_process
+from tests.report_runs import NASTY, NASTY_NAME, SUBJECTS, full_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+N, QUESTIONS = 40, 12
+WIDTHS = (360, 1200)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Table]]:
+    """The page of a run full of traps, and the tables that it shows."""
+    run = Run(tmp_path_factory.mktemp("report") / "run")
+    full_run(run, n=N, questions=QUESTIONS)
+    assert in_process("report", "--run", run.folder, "--all-pairs").code == 0
+    return run.folder / "report.html", compare(run, look=False).tables
+
+
+@pytest.fixture(scope="module")
+def browser(report: tuple[Path, list[Table]]) -> Iterator["Browser"]:
+    """Chromium without a network. Its event loop runs until the module's end: nothing here may start another."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome on the path (apt-get install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the dev group has it)")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
+
+
+class Watched:
+    """An opened page, with what it asked for and what it said."""
+
+    def __init__(self, browser: "Browser", path: Path, *, width: int = 1200, dark: bool = False) -> None:
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light", offline=True
+        )
+        self.page = self.context.new_page()
+        self.requests: list[str] = []
+        self.trouble: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("dialog", lambda dialog: self.trouble.append(dialog.message))
+        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        self.page.on("console", lambda said: self.trouble.append(said.text))
+        self.page.goto(path.as_uri())
+
+    def calm(self) -> bool:
+        """Whether nothing ran that should not, and nothing was asked of anybody."""
+        ran = self.page.evaluate("window.ran")
+        outside = [url for url in self.requests if not url.startswith("file://")]
+        return (ran, outside, self.trouble, len(self.requests)) == (None, [], [], 1)
+
+
+@pytest.fixture
+def watched(browser: "Browser", report: tuple[Path, list[Table]]) -> Iterator[Watched]:
+    opened = Watched(browser, report[0])
+    yield opened
+    assert opened.calm(), (opened.requests, opened.trouble)
+    opened.context.close()
+
+
+@pytest.fixture
+def page(watched: Watched) -> "Page":
+    return watched.page
+
+
+def shown(page: "Page") -> int:
+    """Items that match, as the page counts them."""
+    return int(page.inner_text("#status").split()[0].replace(",", ""))
+
+
+def test_hostile_texts_are_shown_as_they_are_and_nothing_runs(page: "Page") -> None:
+    page.select_option("#size", "100")
+    text = page.inner_text("#list")
+    for nasty in NASTY[:4] + NASTY[5:]:
+        assert nasty in text
+    assert "line\\u2028separator\\u2029here, a bidi \\u202eoverride\\u202c and a null \\x00 byte" in text
+    assert NASTY_NAME in page.inner_text("#numbers")
+    assert page.locator("#list script, #list img, #list svg, #list a").count() == 0
+    assert page.locator("script").count() == 2
+    assert page.locator("a[href^='javascript']").count() == 0
+
+
+def test_a_script_put_into_the_page_would_not_run(browser: "Browser", report: tuple[Path, list[Table]]) -> None:
+    """The policy is what stands behind the escaping; what it refuses is said on the console."""
+    opened = Watched(browser, report[0])
+    opened.page.evaluate(
+        """() => {
+            const script = document.createElement('script');
+            script.textContent = 'window.ran = 1';
+            document.body.append(script);
+            const holder = document.createElement('div');
+            holder.innerHTML = '<img src="http://127.0.0.1:9/x.png" onerror="window.ran = 2">';
+            document.body.append(holder);
+        }"""
+    )
+    opened.page.wait_for_timeout(100)  # for the image's failure to be told
+    assert opened.page.evaluate("window.ran") is None
+    assert any("Content Security Policy" in line for line in opened.trouble)
+    opened.context.close()
+
+
+def test_better_worse_and_same_count_as_the_table_does(page: "Page", report: tuple[Path, list[Table]]) -> None:
+    for place, table in enumerate(report[1]):
+        page.select_option("#table", str(place))
+        for number, row in enumerate(table.rows):
+            if row.comparison is None:
+                continue
+            page.select_option("#checkpoint", str(number))
+            for kind in ("better", "worse", "same"):
+                page.select_option("#show", kind)
+                assert shown(page) == getattr(row.comparison, kind), (table.name, row.summary.checkpoint, kind)
+
+
+def test_a_number_in_the_table_leads_to_its_items(page: "Page", report: tuple[Path, list[Table]]) -> None:
+    row = report[1][0].rows[-1]
+    assert row.comparison is not None
+    page.locator("#numbers a[data-show=worse][data-checkpoint='step-400']").first.click()
+    assert (page.input_value("#show"), shown(page)) == ("worse", row.comparison.worse)
+    assert page.locator("#list li .item-head .worse").count() == min(25, row.comparison.worse)
+    assert page.evaluate("document.getElementById('items').getBoundingClientRect().top < innerHeight")
+
+
+def test_a_cell_of_the_heat_map_leads_to_its_subject(page: "Page") -> None:
+    page.locator(".heat a[data-subject='anatomy'][data-checkpoint='step-100']").click()
+    assert shown(page) == QUESTIONS
+    assert page.locator("#list > li").count() == QUESTIONS
+    assert "step-100" in page.inner_text("#list .both >> nth=0")
+    heads = page.locator("#list .item-head").all_inner_texts()
+    assert all("anatomy" in head for head in heads)
+
+
+def test_search_finds_texts_of_questions_answers_reasons_and_ids(page: "Page") -> None:
+    for text, hits in (("opposite of word 17", 1), ("STEP-100 SAYS 23", 1), ("i39", 1), ("no such text", 0)):
+        page.fill("#search", text)
+        assert shown(page) == hits, text
+        marks = page.locator("#list mark").all_inner_texts()
+        assert {mark.lower() for mark in marks} == ({text.lower()} if hits else set())
+    page.fill("#search", "<img src=x onerror")
+    assert shown(page) >= 1
+    assert page.locator("#list img").count() == 0
+    page.select_option("#show", "better")
+    both = shown(page)
+    page.select_option("#show", "worse")
+    assert both + shown(page) <= N
+
+
+def test_pages_turn(page: "Page") -> None:
+    page.select_option("#table", "1")
+    total = QUESTIONS * len(SUBJECTS)
+    assert shown(page) == total
+    first = page.inner_text("#list li:first-child .item-head")
+    assert page.is_disabled("#before")
+    page.click("#after")
+    assert page.inner_text("#list li:first-child .item-head") != first
+    assert page.locator("#list > li").count() == total - 25
+    assert page.is_disabled("#after")
+    page.click("#before")
+    assert page.inner_text("#list li:first-child .item-head") == first
+
+
+def test_every_checkpoint_answers_side_by_side(page: "Page", report: tuple[Path, list[Table]]) -> None:
+    names = [row.summary.checkpoint for row in report[1][0].rows]
+    assert page.locator("#list > li >> nth=0").locator(".answer").count() == 2
+    page.select_option("#answers", "all")
+    heads = page.locator("#list > li >> nth=0").locator(".answer h4 span:first-child").all_inner_texts()
+    assert heads == names
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_fits_the_screen(browser: "Browser", report: tuple[Path, list[Table]], width: int) -> None:
+    opened = Watched(browser, report[0], width=width, dark=True)
+    opened.page.select_option("#size", "100")
+    opened.page.select_option("#answers", "all")
+    assert opened.page.evaluate("document.documentElement.scrollWidth") == width
+    assert opened.calm()
+    opened.context.close()
+
+
+def brightness(page: "Page", selector: str, what: str) -> float:
+    color = page.evaluate(f"s => getComputedStyle(document.querySelector(s))['{what}']", selector)
+    red, green, blue = map(float, re.findall(r"[\d.]+", color)[:3])
+    return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255
+
+
+def test_light_dark_and_the_switch(browser: "Browser", report: tuple[Path, list[Table]]) -> None:
+    opened = Watched(browser, report[0], dark=True)
+    page = opened.page
+    assert brightness(page, "body", "backgroundColor") < 0.2
+    assert brightness(page, "body", "color") > 0.7
+    page.click("#theme")
+    assert page.inner_text("#theme") == "Theme: light"
+    assert brightness(page, "body", "backgroundColor") > 0.9
+    assert brightness(page, "body", "color") < 0.2
+    page.reload()
+    assert page.inner_text("#theme") == "Theme: light"
+    opened.context.close()
+
+
+def test_everything_is_reached_by_the_keyboard(page: "Page") -> None:
+    reached = []
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id"))
+        if reached[-1] == "size":
+            break
+    wanted = ["theme", "table", "checkpoint", "against", "show", "subject", "order", "answers", "search"]
+    assert [name for name in reached if name in wanted] == wanted
+    page.focus("#search")
+    page.keyboard.type("opposite of word 17")
+    assert shown(page) == 1
+
+
+def test_print_shows_every_table_whole(page: "Page") -> None:
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 700, "height": 1000})  # A4 within its margins
+    assert not page.is_visible(".controls")
+    tables = page.locator("table")
+    assert tables.count() >= 6
+    for place in range(tables.count()):
+        box = tables.nth(place).bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 701, tables.nth(place).inner_text()
+    pdf = page.pdf(format="A4")
+    assert pdf.startswith(b"%PDF")
