@@ -6,13 +6,13 @@ from contextlib import suppress
 from harness.cards.card import JudgeCard
 from harness.cards.recorded import card_for, keep_card, panel_for
 from harness.comparing.agreement import agreements
-from harness.comparing.baseline import baseline_in, usual_baseline
 from harness.comparing.by_field import by_field
+from harness.comparing.cast import cast_of
 from harness.comparing.contests import Contests
 from harness.comparing.fields import having, with_clusters
 from harness.comparing.groups import breakdown
 from harness.comparing.picking import pick_of, settle
-from harness.comparing.recipes import Recipes, as_recipes, parse_recipes, recipe_names, recipe_slug
+from harness.comparing.recipes import as_recipes, parse_recipes, recipe_names
 from harness.comparing.scores import Family, Scores
 from harness.comparing.select import families
 from harness.comparing.tables import baseline_of, table_for
@@ -20,7 +20,10 @@ from harness.comparing.terms import PLAIN, Terms
 from harness.comparing.trajectory import trajectory
 from harness.errors import HarnessError
 from harness.findings import JUDGED, Breakdown, Losses, Report
-from harness.naming import as_recorded, choose_checkpoints, display_names
+from harness.imported.joining import joined
+from harness.naming import display_names
+from harness.opinions.opinions import opinions_of
+from harness.overlap.known import overlaps_known
 from harness.records import CheckpointRecord
 from harness.store import Run, RunFile
 
@@ -40,10 +43,11 @@ def compare(
     by: str | None = None,
     cluster: str | None = None,
     groups: Sequence[str] = (),
-    more: Callable[[list[Family]], list[Family]] = lambda families: families,
+    imported: Sequence[Family] = (),
     all_pairs: bool = False,
     terms: Terms = PLAIN,
     look: bool = True,
+    seen: Callable[[Sequence[Family]], object] = lambda families: None,
 ) -> Report:
     """Set side by side what a run has recorded, and count the look at its test set.
 
@@ -59,23 +63,26 @@ def compare(
         by: Field of the items (subject, category) to show each table by that has it.
         cluster: Field of the items that says which belong together, as a sample of more such clusters.
         groups: Recipes, `NAME=CKPT,CKPT,...`: seeds of one training, taken as one.
-        more: What adds results made elsewhere to those recorded.
+        imported: Results made elsewhere; see `harness.imported.families`.
         all_pairs: Every checkpoint against every other one too.
         terms: The margin, the draws of the bootstrap, and whether missing items forbid a verdict.
         look: Count this as a look at the test set's numbers.
+        seen: Is told of the values that tables are made of, which took time to read.
 
     Raises:
         HarnessError: If nothing is recorded, a name is unknown, or evaluations do not fit together.
     """
     recorded = run.read()
     recipes = parse_recipes(recorded, groups)
-    checkpoints, base = _chosen(recorded, wanted, baseline, recipes)
+    cast = cast_of(recorded, wanted, baseline, recipes, imported)
+    checkpoints, base = cast.checkpoints, cast.baseline
     found, left_out = families(
         run, recorded, checkpoints, datasets=datasets, judges=judges, chosen=chosen, metrics=metrics
     )
-    plain = more([family for family in found if only(family)])
+    plain = joined([family for family in found if only(family)], cast.imported)
     if not plain:
         raise HarnessError(f"{run.folder} holds nothing to compare yet; `ift-eval judge` or `ift-eval mmlu` first")
+    seen(plain)
     shown = _clustered(run, [as_recipes(family, recipes) for family in plain], cluster)
     names = _added(shown) | recipe_names(recipes) | display_names(checkpoints)
     contests = [Contests(family, names, terms) for family in shown]
@@ -88,30 +95,17 @@ def compare(
         report.looks, counted = _count_look(run, recorded, judged.family.dataset) if look else (0, True)
         report.cards = [*_cards(run, shown, names, recorded)]
         report.panel = panel_for(shown, names)
+        if not recipes:  # people labelled answers of single checkpoints
+            judges_own = baseline_of(judged.family, base).checkpoint
+            report.opinions = opinions_of(run, judged.family, names, judges_own)
         if not counted:
             report.notes[str(run.folder)] = ["cannot be written, so this look at the test set is not counted"]
     report.losses = _losses(checkpoints, names)
     report.breakdowns = _breakdowns(run, shown, names, baselines, by)
     report.agreements = agreements(run, plain, names)
+    report.overlaps = overlaps_known(run, shown, names, baseline=base) if not recipes else []
     report.trajectory = trajectory(checkpoints, tables, names, base)
     return report
-
-
-def _chosen(
-    recorded: RunFile, wanted: Sequence[str], baseline: str | None, recipes: Recipes
-) -> tuple[list[CheckpointRecord], str]:
-    """The checkpoints to show, with all of the recipes', and the slug of the one to compare with."""
-    slug = None
-    names = [name for text in wanted for name in as_recorded(recorded, text)]
-    if names:
-        names += [member.slug for members in recipes.values() for member in members]
-    if baseline is not None and baseline in recipes:
-        slug = recipe_slug(baseline)
-    elif baseline and recorded.checkpoints:
-        slug = baseline_in(recorded, baseline).slug
-        names += [slug] if names else []
-    checkpoints = choose_checkpoints(recorded, names)
-    return checkpoints, slug or (usual_baseline(checkpoints).slug if checkpoints else "")
 
 
 def _clustered(run: Run, shown: list[Family], field: str | None) -> list[Family]:

@@ -1,14 +1,15 @@
-"""Logs of Inspect, made by Inspect itself on its mock model, which always says the same."""
+"""Logs of Inspect, made by Inspect itself under the name of its mock model."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
-from inspect_ai.model import ModelOutput, get_model
+from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, Target, mean, scorer
-from inspect_ai.solver import TaskState, generate
+from inspect_ai.solver import Generate, TaskState, solver
 
 Value = str | int | float | bool | list[Any] | dict[str, Any]
 
@@ -32,6 +33,17 @@ def _by_place(values: Sequence[Value]) -> Any:
     return score
 
 
+@solver
+def says_yes() -> Any:
+    """Answer without asking the model: newer versions count the mock's tokens with a file from the network."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        state.output = ModelOutput.from_content(str(state.model), "yes")
+        return state
+
+    return solve
+
+
 def log(
     folder: Path,
     values: Sequence[Value],
@@ -48,14 +60,15 @@ def log(
         for n in range(len(values))
     ]
     said = as_said_in_parts if isinstance(values[0], dict) else as_said
-    whole = Task(dataset=samples, solver=generate(), scorer=said(values), name=task, **settings)
-    outputs = [ModelOutput.from_content(model, "yes") for _ in range(len(values) * epochs)]
-    (made,) = eval(
-        whole,
-        model=get_model(model, custom_outputs=outputs, memoize=False),
-        log_dir=str(folder),
-        log_format=form,  # type: ignore[arg-type]
-        display="none",
-        epochs=epochs,
-    )
+    whole = Task(dataset=samples, solver=says_yes(), scorer=said(values), name=task, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Inspect's own, of its libraries, would end the evaluation
+        (made,) = eval(
+            whole,
+            model=model,
+            log_dir=str(folder),
+            log_format=form,  # type: ignore[arg-type]
+            display="none",
+            epochs=epochs,
+        )
     return Path(made.location)

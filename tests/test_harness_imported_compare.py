@@ -14,7 +14,6 @@ from harness.compare import compare
 from harness.findings import Report
 from harness.imported.families import imported_families
 from harness.imported.fields import ResultFields
-from harness.imported.joining import joined
 from harness.pictures.report import picture
 from harness.store import Run
 from tests.lm_eval_files import write_lines
@@ -30,7 +29,7 @@ def as_text(report: Report) -> str:
 
 def with_results(run: Run, *results: str, fields: ResultFields | None = None) -> Report:
     known = [*run.read().checkpoints.values()]
-    return compare(run, more=lambda recorded: joined(recorded, imported_families(results, fields, known=known)))
+    return compare(run, imported=imported_families(results, fields, known=known))
 
 
 def table(path: Path, right: str, **more: Any) -> str:

@@ -8,14 +8,18 @@ from typing import Annotated
 import typer
 
 from harness.commands import options
+from harness.commands.results_flags import Results, with_results_flags
 from harness.commands.showing import DONE, WITH_FAILURES, show
 from harness.findings import Report
+from harness.imported.fields import ResultFields
 from harness.screen import Screen
 
 DRAWS = 10_000  # of the bootstrap intervals that --full and --json show beside the others
 
 
+@with_results_flags
 def compare(
+    fields: ResultFields,
     checkpoints: Annotated[
         list[str] | None, typer.Argument(metavar="[CKPT...]", help="All recorded, or these.")
     ] = None,
@@ -37,6 +41,7 @@ def compare(
     group: Annotated[
         list[str] | None, typer.Option(metavar="NAME=CKPT,CKPT", help="Seeds of a recipe, taken as one. Repeatable.")
     ] = None,
+    results: Results = None,
     all_pairs: Annotated[
         bool, typer.Option("--all-pairs", help="Every checkpoint against every other one too.")
     ] = False,
@@ -63,11 +68,13 @@ def compare(
     from harness.compare import compare as compare_recorded
     from harness.comparing.gates import gates
     from harness.comparing.terms import Terms
+    from harness.imported.families import imported_families
     from harness.store import Run
 
-    terms = Terms(margin=margin, draws=DRAWS if full or json else 0, allow_missing=allow_missing)
+    kept, terms = Run(run_folder), Terms(margin, DRAWS if full or json else 0, allow_missing)
+    known = kept.read().checkpoints.values()
     report = compare_recorded(
-        Run(run_folder),
+        kept,
         wanted=[*(checkpoints or [])],
         baseline=baseline,
         datasets={dataset} if dataset else set(),
@@ -77,6 +84,7 @@ def compare(
         by=by,
         cluster=cluster,
         groups=[*(group or [])],
+        imported=imported_families(results or [], fields, known=known, metrics=metrics or []),
         all_pairs=all_pairs,
         terms=terms,
     )

@@ -84,7 +84,7 @@ def report(
             by=by,
             cluster=cluster,
             groups=[*(group or [])],
-            more=catch,
+            seen=catch,
             all_pairs=all_pairs,
             terms=Terms(margin=margin, draws=DRAWS, allow_missing=allow_missing),
         ),

@@ -42,7 +42,7 @@ class Document:
         return [table for table in self.report.tables if table.role == "test"]
 
 
-Catch = Callable[[list[Family]], list[Family]]
+Catch = Callable[[Sequence[Family]], object]
 
 
 def document_of(run: Run, compared: Callable[[Catch], Report], *, most_items: int | None = MOST_ITEMS) -> Document:
@@ -50,7 +50,7 @@ def document_of(run: Run, compared: Callable[[Catch], Report], *, most_items: in
 
     Args:
         run: The run.
-        compared: Makes the report; it hands what tables are made of (the `more` of `compare`) to what it is given.
+        compared: Makes the report; it hands what tables are made of (the `seen` of `compare`) to what it is given.
         most_items: Items of each table; all when None.
 
     Raises:
@@ -59,12 +59,7 @@ def document_of(run: Run, compared: Callable[[Catch], Report], *, most_items: in
     if not (run.folder / "run.json").exists():
         raise HarnessError(f"wanted a run with results in {run.folder}, found no run.json; name another with --run")
     caught: list[Family] = []
-
-    def catch(found: list[Family]) -> list[Family]:
-        caught.extend(found)
-        return found
-
-    report = compared(catch)
+    report = compared(caught.extend)
     fields = {shown.dataset: shown.field for shown in report.breakdowns}
     items = items_behind(run, caught, most=most_items, fields=fields)
     return Document(report, [*items], run.read(), now(), run.folder.resolve().name)

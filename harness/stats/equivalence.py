@@ -3,6 +3,7 @@
 import math
 
 from harness.stats.intervals import Floats
+from harness.stats.student import t_tail
 
 
 def equivalence_p(differences: Floats, margin: float, *, width: float | None = None) -> float:
@@ -37,8 +38,6 @@ def outside_p(estimate: float, se: float, df: float, margin: float) -> float:
         df: Degrees of freedom of that.
         margin: Above 0, in the unit of the estimate.
     """
-    from scipy.stats import t
-
     if abs(estimate) >= margin or not se < math.inf:
         return 1.0
-    return float(t.sf((margin - abs(estimate)) / se, df)) if se else 0.0
+    return t_tail((margin - abs(estimate)) / se, df) if se else 0.0

@@ -28,13 +28,11 @@ def t_interval(values: Floats, *, confidence: float = 0.95) -> Interval:
         values: (n,) scores, n >= 1. One value alone has an interval without bounds.
         confidence: Coverage wanted.
     """
-    from scipy.stats import t
-
     n = len(values)
     mean = float(values.mean())
     if n == 1:
         return Interval(mean, -math.inf, math.inf)
-    half = float(t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    half = t_quantile((1 + confidence) / 2, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -46,9 +44,7 @@ def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> Inte
         n: Items in all, at least 1.
         confidence: Coverage wanted.
     """
-    from scipy.stats import norm
-
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = normal_quantile((1 + confidence) / 2)
     share = successes / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -70,3 +66,17 @@ def constant_interval(value: float, n: int, scale: tuple[float, float], *, confi
     """
     unseen = 1 - (1 - confidence) ** (1 / n)
     return Interval(value, value - unseen * (value - scale[0]), value + unseen * (scale[1] - value))
+
+
+def t_quantile(p: float, df: float) -> float:
+    """What Student's t is below with probability p."""
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
+
+    return float(stdtrit(df, p))
+
+
+def normal_quantile(p: float) -> float:
+    """What a standard normal number is below with probability p."""
+    from scipy.special import ndtri
+
+    return float(ndtri(p))

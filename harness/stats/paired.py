@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.stats.intervals import Floats
+from harness.stats.intervals import Floats, normal_quantile
 
 AT_ONCE = 2_000_000  # signs held at a time, 8 bytes each
 
@@ -101,10 +101,9 @@ def mcnemar_p(better: int, worse: int) -> float:
         better: Items only the first got right.
         worse: Items only the second got right.
     """
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
-    discordant = better + worse
-    return 1.0 if discordant == 0 else float(binomtest(min(better, worse), discordant, 0.5).pvalue)
+    return min(1.0, 2 * float(bdtr(min(better, worse), better + worse, 0.5)))
 
 
 def detectable_difference(differences: Floats, *, power: float = 0.8, level: float = 0.05) -> float:
@@ -143,6 +142,4 @@ def detectable(se: float, *, power: float = 0.8, level: float = 0.05) -> float:
         power: Probability of seeing it.
         level: Of the two-sided test.
     """
-    from scipy.stats import norm
-
-    return float(norm.ppf(1 - level / 2) + norm.ppf(power)) * se
+    return (normal_quantile(1 - level / 2) + normal_quantile(power)) * se

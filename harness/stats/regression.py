@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.stats.intervals import Floats, Interval
+from harness.stats.intervals import Floats, Interval, t_quantile
 
 
 def doublings(lengths: Sequence[int]) -> Floats:
@@ -57,7 +57,7 @@ def within_slope(
     if df < 1:
         return Interval(slope, -math.inf, math.inf)
     error = _left_out_error(design, inner_y - slope * inner_x, cluster) / math.sqrt(inner_x @ inner_x)
-    half = error * _t(confidence, df)
+    half = error * t_quantile((1 + confidence) / 2, df)
     return Interval(slope, slope - half, slope + half)
 
 
@@ -89,9 +89,3 @@ def _centred(values: Floats, place: NDArray[np.int64]) -> Floats:
 def _varies(inner: Floats, values: Floats) -> bool:
     """Whether what is left after centring is more than rounding."""
     return bool(np.abs(inner).max() > 1e-9 * max(1.0, float(np.abs(values).max())))
-
-
-def _t(confidence: float, df: int) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf((1 + confidence) / 2, df))

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from harness.stats.intervals import Interval
+from harness.stats.intervals import Interval, t_quantile
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,17 @@ class StudentMean:
 
     def interval(self, *, confidence: float = 0.95) -> Interval:
         """Estimate ± t_df se."""
-        from scipy.stats import t
-
-        half = float(t.ppf((1 + confidence) / 2, self.df)) * self.se if self.se < math.inf else math.inf
+        half = t_quantile((1 + confidence) / 2, self.df) * self.se if self.se < math.inf else math.inf
         return Interval(self.estimate, self.estimate - half, self.estimate + half)
 
     @property
     def p(self) -> float:
         """Two-sided p of a mean of zero, by t; nan where nothing varies, so that t says nothing."""
-        from scipy.stats import t
+        return 2 * t_tail(abs(self.estimate) / self.se, self.df) if self.se else math.nan
 
-        return float(2 * t.sf(abs(self.estimate) / self.se, self.df)) if self.se else math.nan
+
+def t_tail(x: float, df: float) -> float:
+    """Probability that Student's t is above x."""
+    from scipy.special import stdtr
+
+    return float(stdtr(df, -x))

@@ -14,7 +14,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TRANSFORME
 
 import torch
 
-from tests.speed import finetune, judge, mmlu, respond
+from tests.speed import compare, finetune, judge, mmlu, respond
 from tests.speed.machine import peak_flops
 from tests.speed.model import make_model
 
@@ -27,10 +27,10 @@ def main() -> None:
     parser.add_argument("--mmlu", type=Path, help="MMLU in the CSV layout; default: the embedded quiz")
     parser.add_argument("--subjects", help="comma-separated")
     parser.add_argument("--limit", type=int, default=8, help="questions of each subject")
-    parser.add_argument("--only", choices=["finetune", "mmlu", "respond", "judge"], help="one of the four")
+    parser.add_argument("--only", choices=["finetune", "mmlu", "respond", "judge", "compare"], help="one of them")
     parser.add_argument("--instructions", type=Path, help="entries to learn and to answer; default: the embedded ones")
     parser.add_argument("--first", type=int, default=0, help="the first entry that is answered")
-    parser.add_argument("--rounds", type=int, default=1, help="of answering and judging, in turn; the median counts")
+    parser.add_argument("--rounds", type=int, default=1, help="of answering, judging, comparing; the median counts")
     parser.add_argument("--steps", type=int, default=8, help="of fine-tuning, beside the first")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtypes", default="float32")
@@ -55,8 +55,9 @@ def _works(flags: argparse.Namespace, folder: Path, dtype: str) -> Iterator[tupl
     yield "mmlu", mmlu.measure(folder, dtype, **questions, **machine)
     answers = {"data": flags.instructions, "first": flags.first, "rounds": flags.rounds}
     yield "respond", respond.measure(folder, dtype, **answers, **machine)
-    if dtype == "float32":  # judging computes nothing
+    if dtype == "float32":  # no model computes anything in these
         yield "judge", judge.measure(flags.rounds)
+        yield "compare", compare.measure(flags.rounds)
 
 
 def _rows(flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
