@@ -1,6 +1,6 @@
 """What a report is made of: what was found, the items behind it, and how it came about."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.comparing.scores import Family
