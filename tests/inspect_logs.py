@@ -1,5 +1,6 @@
 """Logs of Inspect, made by Inspect itself under the name of its mock model."""
 
+import gc
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,4 +72,5 @@ def log(
             display="none",
             epochs=epochs,
         )
+        gc.collect()  # streams that it leaves open warn when they are found
     return Path(made.location)

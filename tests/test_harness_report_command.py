@@ -68,7 +68,7 @@ class Structure(HTMLParser):
 
 
 def documented(run: Run, *, most: int | None = None) -> Document:
-    return document_of(run, lambda catch: compare(run, more=catch, look=False), most_items=most)
+    return document_of(run, lambda catch: compare(run, seen=catch, look=False), most_items=most)
 
 
 @pytest.fixture
@@ -315,8 +315,8 @@ def test_ticks_are_round_and_around_the_range(low: float, width: float) -> None:
     high = low + width
     ticks = nice_ticks(low, high)
     steps = {round(b - a, 9) for a, b in pairwise(ticks)}
-    assert ticks[0] <= low + 1e-6 * abs(low)
-    assert ticks[-1] >= high - 1e-6 * abs(high)
+    assert ticks[0] <= low + 1e-6 * width
+    assert ticks[-1] >= high - 1e-6 * width
     assert 1 < len(ticks) <= 8
     assert max(steps) - min(steps) < 1e-6 * max(1.0, abs(high))
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean
 
 from harness.records import JSON, CheckpointRecord, Evaluation, Judged, Preference, Role, Verdict
@@ -83,7 +84,7 @@ class Family:
     factor: float = 1.0
     known: Sequence[str] = ()
 
-    @property
+    @cached_property
     def binary(self) -> bool:
         """Whether every item is simply right or wrong."""
         checked = self.kind == "judge" and (self.metric == EXACT or self.name.startswith("judge check+"))

@@ -25,12 +25,12 @@ def table_for(contests: Contests, baseline: Scores, *, all_pairs: bool = False) 
         all_pairs: With every checkpoint against every other one.
     """
     family, names = contests.family, contests.names
+    pairs = adjusted(contests.every_pair(), family) if all_pairs else []  # first: one set of draws then serves all
     rows = [Row(summary=summarise(scores, family, names[scores.checkpoint.slug])) for scores in family.scores]
     others = [(row, s) for row, s in zip(rows, family.scores, strict=True) if s is not baseline]
     made = contests.against(baseline, [scores for _, scores in others])
     for (row, _), comparison in zip(others, adjusted(made, family), strict=True):
         row.comparison = comparison
-    pairs = adjusted(contests.every_pair(), family) if all_pairs else []
     return Table(
         name=family.name,
         kind=family.kind,

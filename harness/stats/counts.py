@@ -14,7 +14,10 @@ def fisher_p(a_failed: int, a_ok: int, b_failed: int, b_ok: int) -> float:
         b_failed: Failures of the second.
         b_ok: What did not fail of the second.
     """
-    from scipy.stats import fisher_exact
+    if a_failed + b_failed == 0 or a_ok + b_ok == 0:
+        return 1.0
+
+    from scipy.stats import fisher_exact  # takes a second to import
 
     return float(fisher_exact(np.array([[a_failed, a_ok], [b_failed, b_ok]])).pvalue)
 
@@ -28,7 +31,6 @@ def sign_test_p(wins: int, losses: int) -> float:
         wins: How often the one.
         losses: How often the other.
     """
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
-    n = wins + losses
-    return float(binomtest(wins, n, 0.5).pvalue) if n else 1.0
+    return min(1.0, 2 * float(bdtr(min(wins, losses), wins + losses, 0.5)))
