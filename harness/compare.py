@@ -18,7 +18,7 @@ from harness.comparing.select import families
 from harness.comparing.tables import baseline_of, table_for
 from harness.comparing.terms import PLAIN, Terms
 from harness.comparing.trajectory import trajectory
-from harness.errors import HarnessError
+from harness.errors import HarnessError, unknown_name
 from harness.findings import JUDGED, Breakdown, Losses, Report
 from harness.imported.joining import joined
 from harness.naming import display_names
@@ -82,6 +82,7 @@ def compare(
     plain = joined([family for family in found if only(family)], cast.imported)
     if not plain:
         raise HarnessError(f"{run.folder} holds nothing to compare yet; `ift-eval judge` or `ift-eval mmlu` first")
+    _refuse_unknown(metrics, plain)
     seen(plain)
     shown = _clustered(run, [as_recipes(family, recipes) for family in plain], cluster)
     names = _added(shown) | recipe_names(recipes) | display_names(checkpoints)
@@ -140,6 +141,12 @@ def _tell_of_judged(report: Report, judged: Contests, shown: Sequence[Family], b
     own = [s for s in family.scores if not s.anchor]
     report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in own if s.checkpoint.remembers}
     report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in own if s.evaluation.notes}
+
+
+def _refuse_unknown(metrics: Sequence[str], shown: Sequence[Family]) -> None:
+    for name in metrics:
+        if not any(name in (*family.known, family.metric) for family in shown):
+            raise unknown_name("metric", name, {known for family in shown for known in (*family.known, family.metric)})
 
 
 def _added(shown: Sequence[Family]) -> dict[str, str]:

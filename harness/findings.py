@@ -1,6 +1,7 @@
 """What a comparison found, ready to be shown: tables, the pick, losses, leakage."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -38,6 +39,7 @@ class Table(BaseModel):
         pairs: Every checkpoint against every other one, p adjusted over all of them; where that was asked for.
         warnings: What makes the comparisons doubtful, a sentence each.
         decimals: Of its numbers, where they are shown.
+        notes: Of a benchmark: what the reader should know of the outcomes, by name.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Table(BaseModel):
     pairs: list[Comparison] = []
     warnings: list[str] = []
     decimals: int = 1
+    notes: dict[str, list[str]] = {}
 
 
 class Pick(BaseModel):
@@ -261,6 +264,14 @@ class Report(BaseModel):
     settle: list[Settle] = []
     opinions: Opinions | None = None
     overlaps: list[Overlap] = []
+
+    def _repr_mimebundle_(
+        self, include: Sequence[str] = (), exclude: Sequence[str] = (), **more: Any
+    ) -> dict[str, str]:
+        """What a notebook's cell shows."""
+        from harness.notebook import shown
+
+        return shown(self)._repr_mimebundle_(include, exclude)
 
     @property
     def headline(self) -> Table | None:

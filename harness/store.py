@@ -219,7 +219,20 @@ class Run:
         except NotADirectoryError:
             raise HarnessError(f"wanted a run folder at {self.folder}, found a file; choose another --run") from None
         except ValidationError as error:
-            raise HarnessError(f"{self._path} is damaged: {error.errors()[0]['msg']}") from None
+            raise HarnessError(self._unread(error)) from None
+
+    def _unread(self, error: ValidationError) -> str:
+        """Why `run.json` cannot be read: another version of the program wrote it, or it is damaged."""
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        what = f"{where}: {problem['msg']}" if where else problem["msg"]
+        wrote = _written_by(self._path)
+        if wrote and wrote != (ours := _versions()["ift-eval"]):
+            return (
+                f"{self._path} was written by ift-eval {wrote}, this is {ours} ({what}); "
+                f"install that version, or use another --run"
+            )
+        return f"{self._path} is damaged: {what}"
 
     def known(self, checkpoint: CheckpointRecord) -> CheckpointRecord:
         """The checkpoint under the slug it already has here, so that two aliases of it share records."""
@@ -276,6 +289,16 @@ def _with_what_was_known(checkpoint: CheckpointRecord, before: CheckpointRecord 
 def _same(one: Evaluation, other: Evaluation) -> bool:
     fields = ("stage", "checkpoint", "dataset", "role", "judge", "against", "settings")
     return all(getattr(one, f) == getattr(other, f) for f in fields)
+
+
+def _written_by(path: Path) -> str | None:
+    """The version of the program that wrote a `run.json`, where it says one."""
+    try:
+        versions = json.loads(path.read_bytes()).get("versions", {})
+    except (ValueError, AttributeError):
+        return None
+    found = versions.get("ift-eval") if isinstance(versions, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _versions() -> dict[str, str]:

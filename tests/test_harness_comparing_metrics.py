@@ -114,7 +114,7 @@ def test_a_metric_is_taken_where_a_table_has_it(run: Run) -> None:
     assert (
         in_process("compare", "--run", run.folder, "--metric", "mccc")
         .mistake()
-        .startswith("unknown metric in this run 'mccc': did you mean mcc")
+        .startswith("unknown metric 'mccc': did you mean mcc")
     )
 
 

@@ -66,6 +66,13 @@ def test_two_models_share_a_table_and_clusters_come_from_the_metadata(tmp_path: 
         imported_families([f"mine={tmp_path}"])
 
 
+def test_models_with_one_short_name_are_told_apart(tmp_path: Path) -> None:
+    log(tmp_path, ["C", "I"], model="mockllm/a/m")
+    log(tmp_path, ["C", "C"], model="mockllm/b/m")
+    (family,) = imported_families([str(tmp_path)])
+    assert sorted(s.checkpoint.name for s in family.scores) == ["mockllm/a/m", "mockllm/b/m"]
+
+
 def test_different_versions_of_a_task_are_refused(tmp_path: Path) -> None:
     one, two = log(tmp_path / "a", ["C", "I"], version=1), log(tmp_path / "b", ["C", "I"], version=2)
     with pytest.raises(HarnessError, match=r"a and b were evaluated on demo with different version \(1 and 2\)"):

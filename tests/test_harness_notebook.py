@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.notebook import FRAME, ITEMS, frame, items_frame, open_run, shown
 from harness.pictures.report import picture
 from harness.store import Run
+from tests.conftest import ROOT
 from tests.recorded import checkpoint, judged, measured
 
 SCORES = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0]
@@ -134,3 +135,12 @@ def test_what_the_documentation_shows_runs(run: Run, tmp_path: Path, monkeypatch
     exec(compile(snippet(), "notebook", "exec"), names)
     assert str(names["report"].run) == str(Path("runs/demo"))
     assert run.read().looks == {}
+
+
+def test_the_readme_shows_the_same() -> None:
+    assert snippet() in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_a_report_draws_itself(run: Run) -> None:
+    report = compare(run, look=False)
+    assert report._repr_mimebundle_() == shown(report)._repr_mimebundle_([], [])

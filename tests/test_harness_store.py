@@ -133,6 +133,20 @@ def test_a_damaged_run_json_is_one_clear_error(tmp_path: Path, content: bytes) -
         Run(tmp_path).read()
 
 
+def test_a_run_of_another_version_says_which(tmp_path: Path) -> None:
+    kept = Run(tmp_path / "run")
+    kept.add(checkpoint("base"), Evaluation(stage="judge", checkpoint="base-slug", dataset="d"))
+    content = json.loads((kept.folder / "run.json").read_text("utf-8"))
+    content["versions"]["ift-eval"] = "7.3.0"
+    (kept.folder / "run.json").write_text(json.dumps(content | {"colour": "blue"}), "utf-8")
+    with pytest.raises(
+        HarnessError, match=r"was written by ift-eval 7\.3\.0, this is .*colour: Extra inputs.*that version"
+    ):
+        kept.read()
+    (kept.folder / "run.json").write_text(json.dumps(content), "utf-8")
+    assert kept.read().versions["ift-eval"] == "7.3.0", "what this version understands is read"
+
+
 def test_a_file_in_place_of_the_run_folder_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(HarnessError, match="wanted a run folder"):

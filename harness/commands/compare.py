@@ -14,8 +14,6 @@ from harness.findings import Report
 from harness.imported.fields import ResultFields
 from harness.screen import Screen
 
-DRAWS = 10_000  # of the bootstrap intervals that --full and --json show beside the others
-
 
 @with_results_flags
 def compare(
@@ -67,7 +65,7 @@ def compare(
     """Everything recorded, side by side: which checkpoint to ship, at what it is better, how sure."""
     from harness.compare import compare as compare_recorded
     from harness.comparing.gates import gates
-    from harness.comparing.terms import Terms
+    from harness.comparing.terms import DRAWS, Terms
     from harness.imported.families import imported_families
     from harness.store import Run
 

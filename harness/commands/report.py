@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from harness.commands import options
+from harness.commands.results_flags import Results, with_results_flags
 from harness.commands.showing import DONE, json_of
 from harness.errors import HarnessError
+from harness.imported.fields import ResultFields
 from harness.screen import Screen
 
 
@@ -20,7 +22,9 @@ def _how_many(text: str) -> int | None:
     return int(text)
 
 
+@with_results_flags
 def report(
+    fields: ResultFields,
     checkpoints: Annotated[
         list[str] | None, typer.Argument(metavar="[CKPT...]", help="All recorded, or these.")
     ] = None,
@@ -43,6 +47,7 @@ def report(
     group: Annotated[
         list[str] | None, typer.Option(metavar="NAME=CKPT,CKPT", help="Seeds of a recipe, taken as one. Repeatable.")
     ] = None,
+    results: Results = None,
     all_pairs: Annotated[
         bool, typer.Option("--all-pairs", help="Every checkpoint against every other one too.")
     ] = False,
@@ -64,13 +69,14 @@ def report(
 ) -> int:
     """Everything recorded as one HTML page (report.html) and as Markdown for a model card (report.md)."""
     from harness.compare import compare
-    from harness.comparing.terms import Terms
+    from harness.comparing.terms import DRAWS, Terms
+    from harness.imported.families import imported_families
     from harness.reporting.document import document_of
-    from harness.reporting.explained import DRAWS
     from harness.reporting.files import write_report
     from harness.store import Run
 
     kept, most = Run(run_folder), _how_many(items)
+    known = kept.read().checkpoints.values()
     document = document_of(
         kept,
         lambda catch: compare(
@@ -84,6 +90,7 @@ def report(
             by=by,
             cluster=cluster,
             groups=[*(group or [])],
+            imported=imported_families(results or [], fields, known=known, metrics=metrics or []),
             seen=catch,
             all_pairs=all_pairs,
             terms=Terms(margin=margin, draws=DRAWS, allow_missing=allow_missing),

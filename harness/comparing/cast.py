@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from harness.comparing.baseline import baseline_in, usual_baseline
 from harness.comparing.recipes import Recipes, recipe_slug
 from harness.comparing.scores import Family
+from harness.errors import unknown_name
 from harness.naming import as_recorded, choose_checkpoints
 from harness.records import CheckpointRecord
 from harness.store import RunFile
@@ -67,6 +68,8 @@ def _slug_of(
         return recipe_slug(baseline)
     if baseline in strangers:
         return strangers[baseline].slug
+    if not recorded.checkpoints and strangers:
+        raise unknown_name("baseline", baseline, strangers)
     return baseline_in(recorded, baseline).slug if recorded.checkpoints else None
 
 

@@ -33,8 +33,7 @@ def families(
         metrics: Which to show where there is one of them, in place of what a judge or benchmark is known by.
 
     Raises:
-        HarnessError: If the evaluations of one table were made under different settings, there is none of an id, or
-            no table has a metric.
+        HarnessError: If the evaluations of one table were made under different settings, or there is none of an id.
     """
     numbers = [e for e in recorded.evaluations if e.stage != "respond"]
     for name in chosen:
@@ -50,11 +49,7 @@ def families(
             groups.setdefault(place, []).append(evaluation)
     newest, left_out = _newest_data(groups, chosen, judges)
     ordered = sorted(newest, key=lambda place: (place.stage != "judge", bool(place.against), place.dataset))
-    made = [_family(run, groups[key], slugs, chosen, metrics) for key in ordered]
-    for name in metrics if made else ():
-        if not any(name in family.known for family in made):
-            raise unknown_name("metric in this run", name, {known for family in made for known in family.known})
-    return made, left_out
+    return [_family(run, groups[key], slugs, chosen, metrics) for key in ordered], left_out
 
 
 def _refuse_unknown_names(numbers: Sequence[Evaluation], datasets: Collection[str], judges: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.comparing.contests import Contests
+from harness.comparing.groups import SUITES
 from harness.comparing.missing import missing_warnings
 from harness.comparing.scores import Family, Scores
 from harness.comparing.side_by_side import FEW, FEW_CLUSTERS, adjusted, summarise
@@ -46,6 +47,7 @@ def table_for(contests: Contests, baseline: Scores, *, all_pairs: bool = False) 
         pairs=[pair for pair in pairs if pair is not None],
         warnings=[*_warnings(contests, baseline, [s for _, s in others], made)],
         decimals=decimals_of(family, rows),
+        notes=_notes(family, names),
     )
 
 
@@ -60,6 +62,13 @@ def _others(family: Family, names: Mapping[str, str]) -> dict[str, dict[str, flo
     """The family's other metrics, each by checkpoint."""
     metrics = dict.fromkeys(metric for s in family.scores for metric in s.others)
     return {m: {names[s.checkpoint.slug]: s.others[m] for s in family.scores if m in s.others} for m in metrics}
+
+
+def _notes(family: Family, names: Mapping[str, str]) -> dict[str, list[str]]:
+    """Those of a benchmark; of MMLU they stand among what makes it unlike published numbers."""
+    if family.kind != "benchmark" or family.name in SUITES:
+        return {}
+    return {names[s.checkpoint.slug]: s.evaluation.notes for s in family.scores if s.evaluation.notes}
 
 
 def _warnings(

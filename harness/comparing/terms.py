@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+DRAWS = 10_000  # of the bootstrap, where its intervals are shown
+
 
 @dataclass(frozen=True)
 class Terms:

@@ -46,7 +46,7 @@ def imported_families(
             twice, or results of one task were made in different ways or have no items in common.
     """
     fields = fields or ResultFields()
-    read = [one for text in results for one in _read(find_place(text), fields, known)]
+    read = _told_apart([one for text in results for one in _read(find_place(text), fields, known)])
     by_task: dict[tuple[str, bool], list[Imported]] = {}
     for one in read:
         by_task.setdefault((one.task, one.apart), []).append(one)
@@ -63,6 +63,19 @@ def checkpoints_of(families: Iterable[Family], known: Collection[CheckpointRecor
 
 def _read(place: Place, fields: ResultFields, known: Collection[CheckpointRecord]) -> list[Imported]:
     return READERS[place.kind](place, fields, known)
+
+
+def _told_apart(read: Sequence[Imported]) -> list[Imported]:
+    """Models of two organisations with one short name are shown by their whole names."""
+    slugs: dict[str, set[str]] = {}
+    for one in read:
+        slugs.setdefault(one.checkpoint.name, set()).add(one.checkpoint.slug)
+    return [
+        one
+        if len(slugs[one.checkpoint.name]) == 1
+        else replace(one, checkpoint=one.checkpoint.model_copy(update={"name": one.checkpoint.reference}))
+        for one in read
+    ]
 
 
 def _families(found: Sequence[Imported], fields: ResultFields, metrics: Sequence[str]) -> list[Family]:

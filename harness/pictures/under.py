@@ -35,6 +35,8 @@ def under(table: Table) -> Iterator[Text]:
     yield from _unscored(table)
     for warning in table.warnings:
         yield from wrapped(f"! {warning}")
+    for name, notes in table.notes.items():
+        yield from wrapped(f"{name}: {'; '.join(notes)}")
     yield from _others(table)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from harness.comparing.terms import DRAWS
 from harness.findings import Table
 from harness.records import Comparison
 from harness.reporting.document import Document
@@ -20,8 +21,6 @@ CAMERON = "Cameron, Gelbach and Miller 2011, J. Business and Economic Statistics
 BOUTHILLIER = "Bouthillier et al. 2021, Accounting for variance, arXiv:2103.03098"
 PPI = "Angelopoulos, Duchi and Zrnic 2023, PPI++, arXiv:2311.01453"
 KRIPPENDORFF = "Krippendorff 2011, Computing Krippendorff's alpha-reliability"
-
-DRAWS = 10_000  # of the bootstrap
 
 
 @dataclass(frozen=True)
