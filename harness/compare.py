@@ -102,7 +102,7 @@ def compare(
         if not counted:
             report.notes[str(run.folder)] = ["cannot be written, so this look at the test set is not counted"]
     report.losses = _losses(checkpoints, names)
-    report.breakdowns = _breakdowns(run, shown, names, baselines, by)
+    report.breakdowns = _breakdowns(run, contests, baselines, by)
     report.agreements = agreements(run, plain, names)
     report.overlaps = overlaps_known(run, shown, names, baseline=base) if not recipes else []
     report.trajectory = trajectory(checkpoints, tables, names, base)
@@ -115,18 +115,16 @@ def _clustered(run: Run, shown: list[Family], field: str | None) -> list[Family]
     return [with_clusters(f, values[n], field) if field and n in values else f for n, f in enumerate(shown)]
 
 
-def _breakdowns(
-    run: Run, shown: Sequence[Family], names: Mapping[str, str], baselines: Sequence[Scores], by: str | None
-) -> list[Breakdown]:
+def _breakdowns(run: Run, contests: Sequence[Contests], baselines: Sequence[Scores], by: str | None) -> list[Breakdown]:
     """MMLU's own, and every table's by a field where one is wanted."""
-    values = having(run, shown, by, "--by") if by else {}
+    values = having(run, [each.family for each in contests], by, "--by") if by else {}
     made = []
-    for n, (family, baseline) in enumerate(zip(shown, baselines, strict=True)):
-        own = breakdown(family, names, baseline)
+    for n, (each, baseline) in enumerate(zip(contests, baselines, strict=True)):
+        own = breakdown(each, baseline)
         if own is not None:
             made.append(own)
-        if by and n in values and family.role == "test" and not (own and own.field == by):
-            made.append(by_field(family, by, values[n], baseline, names))
+        if by and n in values and each.family.role == "test" and not (own and own.field == by):
+            made.append(by_field(each, by, values[n], baseline))
     return made
 
 

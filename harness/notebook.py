@@ -4,10 +4,10 @@
     from harness.notebook import frame, items_frame, open_run, shown
 
     run = open_run("runs/demo")
-    report = compare(run, look=False)   # look=False: not counted as a look at the test set
-    shown(report)                       # the last line of a cell draws it; print(shown(report)) in a terminal
-    frame(report)                       # a row for each table and checkpoint
-    items_frame(run, wide=True)         # a row for each item, a column for each checkpoint
+    report = compare(run, look=False)  # look=False: not counted as a look at the test set
+    shown(report)  # the last line of a cell draws it; print(shown(report)) in a terminal
+    frame(report)  # a row for each table and checkpoint
+    items_frame(run, wide=True)  # a row for each item, a column for each checkpoint
 
 `compare` takes what the command takes; see `harness.compare.compare`. Everything else of a report is in its fields,
 see `harness.findings.Report`.

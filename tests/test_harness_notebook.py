@@ -138,7 +138,7 @@ def test_what_the_documentation_shows_runs(run: Run, tmp_path: Path, monkeypatch
 
 
 def test_the_readme_shows_the_same() -> None:
-    assert snippet() in (ROOT / "README.md").read_text("utf-8")
+    assert f"```python\n{snippet()}\n```" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_a_report_draws_itself(run: Run) -> None:

@@ -1,14 +1,14 @@
 """A judge card from what a judge said."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
 
 from harness.cards.card import HumanAgreement, JudgeCard, LengthTrend, Repeats
 from harness.cards.position import position_of
-from harness.cards.rows import CardRow, by_subject
+from harness.cards.rows import CardRow, Subject, by_subject
 from harness.cards.warnings import related, uneven
 from harness.comparing.scores import EXPECTED
 from harness.stats.regression import doublings, within_slope
@@ -39,6 +39,7 @@ def card_of(
         agreement: With people, where labels were compared.
     """
     scored = [row for row in rows if row.score is not None]
+    together = by_subject(rows)
     by_rule = judge in _RULES
     card = JudgeCard(
         judge=judge,
@@ -51,7 +52,7 @@ def card_of(
         weighted=sum(row.written is not None for row in scored),
         unscored=dict(Counter(row.unscored or "unscored" for row in rows if row.score is None).most_common()),
         details=_details(rows),
-        failed=_failed(rows),
+        failed=_failed(together),
         at_low=sum(_as_written(row) <= scale[0] for row in scored),
         at_high=sum(_as_written(row) >= scale[1] for row in scored),
         agreement=agreement,
@@ -59,11 +60,12 @@ def card_of(
     if by_rule:
         return card
     compares = any(row.order for row in rows)
+    with_score = {what: kept for what, same in together.items() if (kept := [r for r in same if r.score is not None])}
     return card.model_copy(
         update={
-            "length": None if compares else _length_trend(scored),
+            "length": None if compares else _length_trend(with_score.values()),
             "position": position_of(rows) if compares else None,
-            "repeats": _repeats(scored),
+            "repeats": _repeats(with_score.values()),
             "asked_again": sum(row.asked_again for row in rows),
             "prompt_tokens": _total([row.prompt_tokens for row in rows]),
             "output_tokens": _total([row.output_tokens for row in rows]),
@@ -100,22 +102,19 @@ def _total(counts: Sequence[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _failed(rows: Sequence[CardRow]) -> dict[str, tuple[int, int]]:
+def _failed(together: Mapping[Subject, Sequence[CardRow]]) -> dict[str, tuple[int, int]]:
     """By checkpoint: answers or pairs that lack a score, and all. Repeats and orders of one fail together."""
     failed: Counter[str] = Counter()
     total: Counter[str] = Counter()
-    for (checkpoint, *_), same in by_subject(rows).items():
+    for (checkpoint, *_), same in together.items():
         total[checkpoint] += 1
         failed[checkpoint] += any(row.score is None for row in same)
     return {checkpoint: (failed[checkpoint], n) for checkpoint, n in total.items()}
 
 
-def _length_trend(scored: Sequence[CardRow]) -> LengthTrend | None:
+def _length_trend(scored: Iterable[Sequence[CardRow]]) -> LengthTrend | None:
     """Over answers, a repeated one with its mean; as written would tell the same with more noise."""
-    known = [
-        (same[0], fmean(row.score for row in same if row.score is not None), same[0].length)
-        for same in by_subject(scored).values()
-    ]
+    known = [(same[0], _mean_score(same), same[0].length) for same in scored]
     answers = [(row, score, length) for row, score, length in known if length is not None]
     if len(answers) < _ENOUGH:
         return None
@@ -130,11 +129,17 @@ def _length_trend(scored: Sequence[CardRow]) -> LengthTrend | None:
     return LengthTrend(slope=found.estimate, low=found.low, high=found.high, n=len(answers))
 
 
-def _repeats(scored: Sequence[CardRow]) -> Repeats | None:
+def _mean_score(same: Sequence[CardRow]) -> float:
+    scores = [row.score for row in same if row.score is not None]
+    return scores[0] if len(scores) == 1 else fmean(scores)
+
+
+def _repeats(scored: Iterable[Sequence[CardRow]]) -> Repeats | None:
     """Pooled within-subject standard deviation: sqrt(sum of squares / sum of (times - 1))."""
     times = [
         np.array([row.score for row in same if row.order == order], dtype=np.float64)
-        for same in by_subject(scored).values()
+        for same in scored
+        if len(same) > 1
         for order in sorted({row.order for row in same})
     ]
     times = [scores for scores in times if len(scores) > 1]

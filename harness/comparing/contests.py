@@ -26,6 +26,7 @@ class Contests:
         return self._of([(later, earlier) for earlier, later in combinations(self.family.scores, 2)])
 
     def _of(self, pairs: Sequence[tuple[Scores, Scores]]) -> list[Comparison | None]:
+        self._made |= {_key(one, other): None for one, other in pairs if one is other}
         new = [pair for pair in pairs if _key(*pair) not in self._made]
         for pair, made in zip(new, comparisons_of(new, self.family, self.names, self.terms), strict=True):
             self._made[_key(*pair)] = made

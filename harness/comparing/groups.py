@@ -1,14 +1,12 @@
 """MMLU by its parts: all questions, the mean of the subjects, the four groups, every subject."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Callable, Sequence
 
 from benchmarks.presets import MMLU_GROUPS, MMLU_SHOTS, MMLU_SUBJECTS
-from harness.comparing.parts import Names, adjusted_parts, compared, part_of, rows_of, split
+from harness.comparing.contests import Contests
+from harness.comparing.parts import Names, adjusted_parts, compared, part_of, rows_for, split
 from harness.comparing.scores import Family, Scores
-from harness.comparing.side_by_side import FEW, comparison_of, summarise
 from harness.findings import Breakdown, Part, Row
 from harness.records import Comparison, Summary
 from harness.stats.intervals import Floats, constant_interval
@@ -26,22 +24,22 @@ _GROUP_OF = {subject: group for group, subjects in MMLU_GROUPS.items() for subje
 MeanOf = Callable[[Sequence[Floats]], StratifiedMean]
 
 
-def breakdown(family: Family, names: Names, baseline: Scores) -> Breakdown | None:
+def breakdown(contests: Contests, baseline: Scores) -> Breakdown | None:
     """A benchmark by its parts; None where it is not MMLU.
 
     Args:
-        family: The benchmark's values.
-        names: What to call each checkpoint, by slug.
+        contests: Of the benchmark.
         baseline: Of the family: what to compare with.
     """
+    family, names = contests.family, contests.names
     if family.kind != "benchmark" or family.name not in SUITES:
         return None
-    everything = Part(name="all", kind="all", rows=rows_of(family, baseline, names))
+    everything = Part(name="all", kind="all", rows=rows_for(contests, baseline))
     means = []
     if not any(scores.seeds for scores in family.scores):  # of whose seeds a mean of subjects would know nothing
         means = [
-            Part(name=MEAN, kind="mean", rows=_mean_rows(family, baseline, names, stratified_mean)),
-            Part(name=MEAN, kind="drawn", rows=_mean_rows(family, baseline, names, drawn_mean)),
+            Part(name=MEAN, kind="mean", rows=_mean_rows(contests, baseline, everything.rows, stratified_mean)),
+            Part(name=MEAN, kind="drawn", rows=_mean_rows(contests, baseline, everything.rows, drawn_mean)),
         ]
     groups = split(family, lambda item: _GROUP_OF.get(subject_of(item)), GROUPS)
     subjects = split(family, subject_of)
@@ -64,25 +62,23 @@ def subject_of(item: str) -> str:
     return item.partition("/")[0].removeprefix(PREFIX)
 
 
-def _mean_rows(family: Family, baseline: Scores, names: Names, mean_of: MeanOf) -> list[Row]:
-    rows = [Row(summary=_mean_summary(scores, family, names, mean_of)) for scores in family.scores]
-    others = [None if s is baseline else _mean_comparison(s, baseline, family, names, mean_of) for s in family.scores]
-    return compared(rows, family, others)
+def _mean_rows(contests: Contests, baseline: Scores, everything: Sequence[Row], mean_of: MeanOf) -> list[Row]:
+    """The mean of the subjects, from what is known of all questions."""
+    family, rows = contests.family, []
+    plain = contests.against(baseline, family.scores)
+    for scores, row, made in zip(family.scores, everything, plain, strict=True):
+        compared_with = (
+            None if scores is baseline or made is None else _mean_comparison(scores, baseline, family, made, mean_of)
+        )
+        rows.append(Row(summary=_mean_summary(row.summary, scores, family, mean_of), comparison=compared_with))
+    return compared(rows, family, [row.comparison for row in rows])
 
 
-def _by_subject(values: Mapping[str, float]) -> list[Floats]:
-    found: dict[str, list[float]] = {}
-    for item, value in values.items():
-        found.setdefault(subject_of(item), []).append(value)
-    return [np.array(own) for own in found.values()]
-
-
-def _mean_summary(scores: Scores, family: Family, names: Names, mean_of: MeanOf) -> Summary:
+def _mean_summary(summary: Summary, scores: Scores, family: Family, mean_of: MeanOf) -> Summary:
     """The mean of the subjects."""
-    summary = summarise(scores, family, names[scores.checkpoint.slug])
     if not scores.values:
         return summary
-    mean = mean_of(_by_subject(scores.values))
+    mean = mean_of(family.matrix.strata(family.matrix.column(scores)))
     interval = mean.interval()
     lowest, highest = family.scale or (-math.inf, math.inf)
     if mean.se == 0 and family.scale:
@@ -92,14 +88,11 @@ def _mean_summary(scores: Scores, family: Family, names: Names, mean_of: MeanOf)
 
 
 def _mean_comparison(
-    scores: Scores, baseline: Scores, family: Family, names: Names, mean_of: MeanOf
-) -> Comparison | None:
+    scores: Scores, baseline: Scores, family: Family, plain: Comparison, mean_of: MeanOf
+) -> Comparison:
     """The difference of the means of subjects, paired item by item within each subject."""
-    shared = [item for item in scores.values if item in baseline.values]
-    plain = comparison_of(scores, baseline, family, names)
-    if plain is None or len(shared) < FEW:
-        return None
-    mean = mean_of(_by_subject({item: scores.values[item] - baseline.values[item] for item in shared}))
+    matrix = family.matrix
+    mean = mean_of(matrix.strata(matrix.column(scores) - matrix.column(baseline)))
     interval = mean.interval()
     return plain.model_copy(
         update={
@@ -109,6 +102,8 @@ def _mean_comparison(
             "p": mcnemar_p(plain.better, plain.worse) if math.isnan(mean.p) else mean.p,
             "detectable": detectable(mean.se),
             "clustered": None,
+            "bootstrap": None,
+            "sd": None,
         }
     )
 

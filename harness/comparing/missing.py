@@ -18,6 +18,8 @@ def missing_share(one: Scores, other: Scores) -> float:
 
     Items that only one was asked (another limit) are not missing: nobody's answer decided that.
     """
+    if not one.unscored and not other.unscored:
+        return 0.0
     listed = one.listed & other.listed
     both = _known(one) & _known(other) & listed
     return (len(listed) - len(both)) / len(listed) if listed else 0.0
@@ -34,10 +36,9 @@ def refused(share: float, terms: Terms) -> bool:
 
 def difference_bounds(one: Scores, other: Scores, family: Family) -> tuple[float, float] | None:
     """The mean difference had every missing value been at the worst end, or the best; None where nothing is missing."""
-    listed = one.listed & other.listed
     if family.scale is None or family.aggregation or missing_share(one, other) == 0:
         return None
-    low, high = family.scale
+    listed, (low, high) = one.listed & other.listed, family.scale
     least = sum(one.values.get(item, low) - other.values.get(item, high) for item in listed)
     most = sum(one.values.get(item, high) - other.values.get(item, low) for item in listed)
     return least / len(listed), most / len(listed)
@@ -59,6 +60,8 @@ def missing_warnings(one: Scores, other: Scores, made: Comparison, terms: Terms)
 
 def _failing_alike(one: Scores, other: Scores) -> float:
     """Two-sided p that both fail equally often on what both were asked."""
+    if not one.unscored and not other.unscored:
+        return 1.0
     listed = one.listed & other.listed
     failed = [len(listed - _known(scores)) for scores in (one, other)]
     if failed[0] == failed[1]:

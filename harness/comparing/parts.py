@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from harness.comparing.contests import Contests
 from harness.comparing.scores import Family, Scores
-from harness.comparing.side_by_side import adjusted, comparisons_of, summarise
-from harness.comparing.terms import PLAIN, Terms
+from harness.comparing.side_by_side import adjusted, summarise
+from harness.comparing.terms import PLAIN
 from harness.findings import Part, Row
 from harness.records import JSON, Comparison
 from harness.stats.multiplicity import benjamini_hochberg
@@ -19,10 +20,11 @@ def split(
 ) -> dict[str, Family]:
     """The family in parts, by where `place_of` puts an item: in the order of `places`, else of the alphabet."""
     kept: list[dict[str, dict[str, JSON]]] = []
+    place_by_item = {item: place_of(item) for s in family.scores[:1] for item in (s.values or s.parts)}
     for scores in family.scores:
         own: dict[str, dict[str, JSON]] = {}
         for item, value in (scores.values or scores.parts).items():
-            place = place_of(item)
+            place = place_by_item[item] if item in place_by_item else place_of(item)
             if place is not None:
                 own.setdefault(place, {})[item] = value
         kept.append(own)
@@ -46,14 +48,15 @@ def _only(scores: Scores, values: dict[str, JSON]) -> Scores:
 def part_of(name: str, kind: str, family: Family, baseline: Scores, names: Names) -> Part:
     """One part, compared with the baseline on its items."""
     own = next(s for s in family.scores if s.checkpoint.slug == baseline.checkpoint.slug)
-    return Part.model_validate({"name": name, "kind": kind, "rows": rows_of(family, own, names)})
+    return Part.model_validate({"name": name, "kind": kind, "rows": rows_for(Contests(family, names, PLAIN), own)})
 
 
-def rows_of(family: Family, baseline: Scores, names: Names, terms: Terms = PLAIN) -> list[Row]:
+def rows_for(contests: Contests, baseline: Scores) -> list[Row]:
     """Each checkpoint, and its comparison with the baseline; p adjusted over these (Holm)."""
+    family, names = contests.family, contests.names
     rows = [Row(summary=summarise(scores, family, names[scores.checkpoint.slug])) for scores in family.scores]
     others = [scores for scores in family.scores if scores is not baseline]
-    made = iter(comparisons_of([(scores, baseline) for scores in others], family, names, terms))
+    made = iter(contests.against(baseline, others))
     return compared(rows, family, [None if s is baseline else next(made) for s in family.scores])
 
 

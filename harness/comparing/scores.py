@@ -5,9 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from harness.records import JSON, CheckpointRecord, Evaluation, Judged, Preference, Role, Verdict
 from harness.store import Run
+
+if TYPE_CHECKING:
+    from harness.comparing.matrix import Matrix
 
 EXPECTED = "expected"  # stands for the expected answers where others name a checkpoint
 EXACT = "exact"  # metric of judges that compare: whether the answer is the expected one
@@ -42,7 +46,7 @@ class Scores:
     parts: Mapping[str, JSON] = field(default_factory=dict)
     seeds: Sequence["Scores"] = ()
 
-    @property
+    @cached_property
     def listed(self) -> set[str]:
         """The items that it was to have a value for."""
         return {*self.evaluation.records} or {*self.values, *self.parts}
@@ -83,6 +87,13 @@ class Family:
     aggregation: str = ""
     factor: float = 1.0
     known: Sequence[str] = ()
+
+    @cached_property
+    def matrix(self) -> "Matrix":
+        """The values as arrays."""
+        from harness.comparing.matrix import Matrix  # numpy, which commands do without
+
+        return Matrix(self)
 
     @cached_property
     def binary(self) -> bool:
@@ -188,7 +199,7 @@ def _item_values(evaluation: Evaluation, verdicts: Mapping[str, Judged]) -> tupl
         found = [verdicts[key] for key in keys if key in verdicts]
         scores = [v.score for v in found if v.score is not None]
         if scores and len(scores) == len(keys):
-            values[item] = fmean(scores)
+            values[item] = scores[0] if len(scores) == 1 else fmean(scores)
         elif not keys:
             unscored["no answer"] += 1
         else:

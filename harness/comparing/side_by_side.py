@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.comparing.corpus import corpus_comparison, corpus_summary
+from harness.comparing.matrix import Codes
 from harness.comparing.missing import MISSING, difference_bounds, missing_share, refused
 from harness.comparing.recipes import recipe_comparison, recipe_summary
 from harness.comparing.scores import EVEN, Family, Scores
@@ -25,7 +25,6 @@ FEW_CLUSTERS = 6  # flips of fewer whole clusters can never fall below .05 (2 / 
 ENOUGH_CLUSTERS = 12  # so that flips of whole clusters can fall far below .05 (2 / 2**12), whatever p is adjusted for
 
 Pair = tuple[Scores, Scores]
-Clusters = NDArray[np.str_]
 
 
 def summarise(scores: Scores, family: Family, name: str) -> Summary:
@@ -59,9 +58,11 @@ def summarise(scores: Scores, family: Family, name: str) -> Summary:
 
 def _interval(scores: Scores, values: Floats, family: Family) -> Interval:
     if drawn_clusters(family):
-        clusters = _clusters_of(list(scores.values), family)
+        column = family.matrix.column(scores)
+        clusters = family.matrix.clusters[~np.isnan(column)]
+        values = column[~np.isnan(column)]
         if family.scale and (values == values[0]).all():
-            return constant_interval(float(values[0]), len(set(clusters)), family.scale)
+            return constant_interval(float(values[0]), len(np.unique(clusters)), family.scale)
         return clustered_interval(values, clusters)
     if family.binary:
         share = wilson_interval(int((values > 0).sum()), len(values))
@@ -74,11 +75,6 @@ def _interval(scores: Scores, values: Floats, family: Family) -> Interval:
 def drawn_clusters(family: Family) -> bool:
     """Whether items come in clusters of which others might have been drawn, so that no item stands for itself."""
     return not family.fixed and len(set(family.clusters.values())) > 1
-
-
-def _clusters_of(items: Sequence[str], family: Family) -> Clusters:
-    """(n,) the cluster of each item; one that is in none is one by itself."""
-    return np.array([family.clusters.get(item, f"\0{item}") for item in items])
 
 
 def _bounds(values: Floats, scores: Scores, family: Family) -> tuple[float, float] | None:
@@ -117,6 +113,8 @@ def comparisons_of(
 
 def _with_missing(made: Comparison, one: Scores, other: Scores, family: Family, terms: Terms) -> Comparison:
     share = missing_share(one, other)
+    if share == 0:
+        return made
     verdict = f"{share:.0%} {MISSING}" if refused(share, terms) else ""
     return made.model_copy(
         update={"missing": share, "bounds": difference_bounds(one, other, family), "verdict": verdict}
@@ -125,15 +123,12 @@ def _with_missing(made: Comparison, one: Scores, other: Scores, family: Family, 
 
 def _of_means(pairs: Sequence[Pair], family: Family, names: Mapping[str, str], terms: Terms) -> list[Comparison | None]:
     """All at once, so that items have the same signs and are drawn together in each of the comparisons."""
-    items = list(dict.fromkeys(item for s in family.scores for item in s.values))
-    place = {item: n for n, item in enumerate(items)}
-    columns: dict[int, Floats] = {}
-    for scores in (s for pair in pairs for s in pair):
-        columns.setdefault(id(scores), _column(scores, place))
-    d = np.column_stack([columns[id(one)] - columns[id(other)] for one, other in pairs]) if pairs else np.empty((0, 0))
+    matrix = family.matrix
+    differences = [matrix.column(one) - matrix.column(other) for one, other in pairs]
+    d = np.column_stack(differences) if pairs else np.empty((0, 0))
     enough = (~np.isnan(d)).sum(axis=0) >= FEW
     plain = [n for n, (one, other) in enumerate(pairs) if enough[n] and not _seeds(one, other)]
-    clusters = _clusters_of(items, family)
+    clusters = matrix.clusters
     drawn = clusters if drawn_clusters(family) else None
     ps = {} if family.binary or not plain else dict(zip(plain, sign_flip_ps(d[:, plain]), strict=True))
     checks = bootstrap_means(d[:, plain], clusters=drawn, resamples=terms.draws) if terms.draws and plain else []
@@ -150,13 +145,6 @@ def _of_means(pairs: Sequence[Pair], family: Family, names: Mapping[str, str], t
             ends = by_draws.get(n)
             made.append(found.model_copy(update={"bootstrap": (ends.low, ends.high)}) if ends else found)
     return made
-
-
-def _column(scores: Scores, place: Mapping[str, int]) -> Floats:
-    """(items,) values, NaN where there is none."""
-    column = np.full(len(place), np.nan)
-    column[[place[item] for item in scores.values]] = list(scores.values.values())
-    return column
 
 
 def _seeds(one: Scores, other: Scores) -> bool:
@@ -201,7 +189,7 @@ def _plain(
     )
 
 
-def _in_clusters(made: Comparison, column: Floats, everywhere: Clusters, family: Family, terms: Terms) -> Comparison:
+def _in_clusters(made: Comparison, column: Floats, everywhere: Codes, family: Family, terms: Terms) -> Comparison:
     """With its items in clusters.
 
     Where these are all there are (a benchmark's subjects), what is said of the items stands, but the larger of both p
