@@ -125,8 +125,8 @@ def test_in_a_notebook_the_picture_is_html_in_which_nothing_runs(run: Run) -> No
 def snippet() -> str:
     """The lines of code at the head of the module, which the README repeats."""
     text = inspect.cleandoc(harness.notebook.__doc__ or "")
-    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
-    return "\n".join(lines)
+    lines = [line for line in text.splitlines() if line.startswith("    ") or not line]
+    return "\n".join(line[4:] for line in lines).strip()
 
 
 def test_what_the_documentation_shows_runs(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from harness.overlap.findings import Found, Overlap, WithAndWithout
 from harness.overlap.kept import kept
 from harness.overlap.known import overlaps_known
 from harness.overlap.sought import Sought, sought_in
-from harness.pictures.overlap import overlap_parts, overlap_picture
+from harness.pictures.overlap import clean_lines, overlap_parts, overlap_picture
 from harness.records import CheckpointRecord, Evaluation, Outcome
 from harness.store import Run
 from tests.command_line import Said, contents, in_process
@@ -375,3 +375,19 @@ def test_ugly_names_and_texts_are_shown_as_they_are() -> None:
     assert "[bold]x[/bold]\\x1b[31m" in shown
     assert "\x1b" not in shown
     Console(width=80, file=StringIO()).print(overlap_picture([made]))
+
+
+def test_what_holds_nothing_is_one_line_for_all_data_sets() -> None:
+    def nothing(dataset: str, train: str = "train.json", **more: Any) -> Overlap:
+        fixed = {"table": dataset, "metric": "acc", "items": 9, "n": 8, "threshold": 0.8, "exact": 0, "near": 0}
+        return Overlap(train=train, dataset=f"{dataset}-1", entries=7, **(fixed | more))
+
+    found = nothing("mmlu", exact=1, found=[Found(item_id="a", exact=True, containment=1.0, entry="e")])
+    remembered = nothing("test", train="base", source="remembered")
+    lines = [
+        str(line) for line in clean_lines([nothing("test"), nothing("quiz"), nothing("x", "b.txt"), found, remembered])
+    ]
+    assert lines == [
+        " overlap: no item of x occurs in b.txt (7 entries)",
+        " overlap: no item of test or quiz occurs in train.json (7 entries)",
+    ]

@@ -50,6 +50,22 @@ def overlap_parts(overlaps: Sequence[Overlap], *, full: bool = False) -> Iterato
         yield from _items(tables[0], full=full)
 
 
+def clean_lines(overlaps: Sequence[Overlap]) -> Iterator[Text]:
+    """One sentence for all data sets of which nothing was found in the same training data."""
+    # What checkpoints remember is the leakage that is told anyway.
+    clean = [one for one in overlaps if not says_something(one) and one.source != "remembered"]
+    clean.sort(key=lambda one: one.train)
+    for (train, entries), group in groupby(clean, key=lambda one: (one.train, one.entries)):
+        names = dict.fromkeys(visible(one.dataset.rpartition("-")[0] or one.dataset) for one in group)
+        many = f" ({entries:,} entries)" if entries else ""
+        yield from _wrapped(f"overlap: no item of {' or '.join(names)} occurs in {visible(train)}{many}")
+
+
+def says_something(overlap: Overlap) -> bool:
+    """Whether there is more to say than that nothing was found."""
+    return bool(overlap.found or overlap.note or overlap.textless or not overlap.items)
+
+
 def overlap_sentence(overlap: Overlap) -> str:
     """How many items occur, and how much of them."""
     looked = overlap.items - overlap.textless

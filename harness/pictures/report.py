@@ -10,7 +10,7 @@ from harness.findings import JUDGED, Losses, Pick, Report, Settle, Table
 from harness.pictures.card import card_lines
 from harness.pictures.groups import agreements_lines, breakdown_parts
 from harness.pictures.opinions import opinions_parts
-from harness.pictures.overlap import overlap_parts
+from harness.pictures.overlap import clean_lines, overlap_parts, says_something
 from harness.pictures.pairs import pairs_parts
 from harness.pictures.panel import panel_parts
 from harness.pictures.table import details_of, table_of
@@ -44,8 +44,10 @@ def picture(report: Report, *, full: bool = False, after: Sequence[RenderableTyp
         parts += ["", *trajectory_parts(report.trajectory, report.losses)]
     elif report.losses:
         parts += ["", *_lines(losses_lines(report.losses))]
-    parts += ["", *overlap_parts(report.overlaps, full=full), ""] if report.overlaps else []
+    found = [overlap for overlap in report.overlaps if says_something(overlap)]
+    parts += ["", *overlap_parts(found, full=full), ""] if found else []
     parts += [*_lines(_closing(report, full=full))]
+    parts += clean_lines(report.overlaps)
     parts += [line for text in settle_lines(report.settle) for line in wrapped(text)]
     parts += after
     return Group(*parts)
