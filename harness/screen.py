@@ -63,9 +63,10 @@ class Screen:
         if isinstance(sys.stdout, TextIOWrapper):  # standard error does so by itself
             sys.stdout.reconfigure(errors="replace")
 
-    def show(self, what: RenderableType) -> None:
-        """Print a result."""
-        (self.err if self.json else self.out).print(Text(visible(what)) if isinstance(what, str) else what)
+    def show(self, what: RenderableType, *, whole: bool = False) -> None:
+        """Print a result; with `whole` lines are not folded, so that a command can be copied."""
+        shown = Text(visible(what)) if isinstance(what, str) else what
+        (self.err if self.json else self.out).print(shown, soft_wrap=whole)
 
     def page(self, what: RenderableType, *, paged: bool = True) -> None:
         """Print a result that may be long: page by page where somebody can turn them, else all at once."""

@@ -9,7 +9,7 @@ import pytest
 from harness.comparing.contests import Contests
 from harness.comparing.picking import pick_of
 from harness.comparing.scores import Family, Scores
-from harness.comparing.side_by_side import adjusted, comparison_of, comparisons_of, summarise
+from harness.comparing.side_by_side import adjusted, comparisons_of, summarise
 from harness.comparing.terms import PLAIN
 from harness.records import Comparison, Evaluation, Role
 from harness.stats.intervals import Floats
@@ -40,7 +40,7 @@ def names_of(family: Family) -> dict[str, str]:
 def told(kind: str, new: Floats, base: Floats) -> Comparison:
     """The comparison as a table shows it."""
     family = family_of(kind, [base, new])
-    (found,) = adjusted([comparison_of(family.scores[1], family.scores[0], family, names_of(family))], family)
+    (found,) = adjusted(comparisons_of([(family.scores[1], family.scores[0])], family, names_of(family)), family)
     assert found is not None
     return found
 

@@ -38,13 +38,11 @@ def report_of(kept: Run, slugs: set[str], datasets: set[str], *, judges: Sequenc
 
 def show(report: Report, screen: Screen, *, full: bool, after: Sequence[str] = ()) -> None:
     """The picture, or JSON; `after`: lines below the picture."""
-    from rich.text import Text
-
     from harness.pictures.report import picture
 
-    # Not folded: commands are there to be copied.
-    below = [Text(line, no_wrap=True, overflow="ignore") for line in after]
-    screen.show(picture(report, full=full, after=below))
+    screen.show(picture(report, full=full))
+    for line in after:
+        screen.show(line, whole=True)
     screen.print_json(report.model_dump_json(indent=1))
 
 

@@ -86,13 +86,6 @@ def _bounds(values: Floats, scores: Scores, family: Family) -> tuple[float, floa
     return (total + missing * family.scale[0]) / n, (total + missing * family.scale[1]) / n
 
 
-def comparison_of(
-    scores: Scores, baseline: Scores, family: Family, names: Mapping[str, str], *, margin: float | None = None
-) -> Comparison | None:
-    """On the items both have; None when there are too few. Within the margin they count as the same."""
-    return comparisons_of([(scores, baseline)], family, names, Terms(margin=margin))[0]
-
-
 def comparisons_of(
     pairs: Sequence[Pair], family: Family, names: Mapping[str, str], terms: Terms = PLAIN
 ) -> list[Comparison | None]:
