@@ -11,7 +11,7 @@ from harness.comparing.cast import cast_of
 from harness.comparing.contests import Contests
 from harness.comparing.fields import having, with_clusters
 from harness.comparing.groups import breakdown
-from harness.comparing.picking import pick_of, settle
+from harness.comparing.picking import pick_of, settle, validation_of
 from harness.comparing.recipes import as_recipes, parse_recipes, recipe_names
 from harness.comparing.scores import Family, Scores
 from harness.comparing.select import families
@@ -81,7 +81,7 @@ def compare(
     )
     plain = joined([family for family in found if only(family)], cast.imported)
     if not plain:
-        raise HarnessError(f"{run.folder} holds nothing to compare yet; `ift-eval judge` or `ift-eval mmlu` first")
+        raise HarnessError(_nothing(run))
     _refuse_unknown(metrics, plain)
     seen(plain)
     shown = _clustered(run, [as_recipes(family, recipes) for family in plain], cluster)
@@ -131,14 +131,20 @@ def _breakdowns(run: Run, contests: Sequence[Contests], baselines: Sequence[Scor
 def _tell_of_judged(report: Report, judged: Contests, shown: Sequence[Family], base: str) -> None:
     """The pick, what would settle it, leakage, notes: what is said of the first judged table."""
     family, names = judged.family, judged.names
-    same = (family.name, family.kind, family.metric, "validation")
-    validation = next((f for f in shown if (f.name, f.kind, f.metric, f.role) == same), None)
-    report.pick = pick_of(judged, validation, baseline_of(family, base))
+    others = [t for t in report.tables if t.role == "test" and (t.name, t.metric) != (family.name, family.metric)]
+    report.pick = pick_of(judged, validation_of(family, shown), baseline_of(family, base), others)
     report.settle = settle(judged, report.pick) if report.pick else []
     report.baseline = next(table.baseline for table in report.tables if table.name == family.name)
     own = [s for s in family.scores if not s.anchor]
     report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in own if s.checkpoint.remembers}
     report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in own if s.evaluation.notes}
+
+
+def _nothing(run: Run) -> str:
+    """That there is nothing to compare, and what to do: choose a run that lies beside this one, or make one."""
+    beside = sorted(path.parent for path in run.folder.parent.glob("*/run.json") if path.parent != run.folder)
+    there = f"--run {' or --run '.join(map(str, beside[:3]))}, or " if beside else ""
+    return f"{run.folder} holds nothing to compare yet; {there}`ift-eval judge` or `ift-eval mmlu` first"
 
 
 def _refuse_unknown(metrics: Sequence[str], shown: Sequence[Family]) -> None:

@@ -69,6 +69,10 @@ class Pick(BaseModel):
         undecided: Checkpoints that cannot be told apart from it on the test items.
         n_deciding: Items it was picked on.
         contradicted: Checkpoints that are better than it on the test items.
+        others: Each of the other checkpoints against it on the test items.
+        runner_up: The next best on the items it was picked on.
+        lead: By how much it is ahead of that one there, in points.
+        worse_on: Other tables in which it is certainly worse than the baseline; `metric` has their names.
     """
 
     name: str
@@ -77,6 +81,10 @@ class Pick(BaseModel):
     undecided: list[str]
     n_deciding: int = 0
     contradicted: list[str] = []
+    others: list[Comparison] = []
+    runner_up: str | None = None
+    lead: float | None = None
+    worse_on: list[Comparison] = []
 
 
 class Losses(BaseModel):
@@ -274,6 +282,12 @@ class Report(BaseModel):
         return shown(self)._repr_mimebundle_(include, exclude)
 
     @property
+    def shown(self) -> list[Table]:
+        """Those on test items; those on validation items where nothing was judged on test items."""
+        judged = any(t.kind in JUDGED and t.role == "test" for t in self.tables)
+        return [t for t in self.tables if t.role == "test" or (not judged and t.kind in JUDGED)]
+
+    @property
     def headline(self) -> Table | None:
-        """The table of the judge on the test items."""
-        return next((t for t in self.tables if t.kind in JUDGED and t.role == "test"), None)
+        """The first table of a judge among those shown."""
+        return next((t for t in self.shown if t.kind in JUDGED), None)

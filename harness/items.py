@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 from finetune.instructions import Entry, read_entries
-from harness.comparing.baseline import usual_baseline
 from harness.comparing.fields import fields_of
+from harness.comparing.picking import base_and_pick, validation_of
 from harness.comparing.scores import EXPECTED, Family, Scores
 from harness.comparing.select import families
 from harness.errors import HarnessError, unknown_name
@@ -16,7 +16,7 @@ from harness.naming import as_recorded, choose_checkpoints, display_names
 from harness.records import Judged, Outcome, Preference, Response
 from harness.store import Run
 
-Order = Literal["data", "regressions", "improvements", "disagreements"]
+Order = Literal["data", "apart", "regressions", "improvements", "disagreements"]
 
 
 class Opinion(BaseModel):
@@ -108,11 +108,12 @@ class Wanted:
     """Which items are to be shown.
 
     Attributes:
-        checkpoints: Names; the baseline and the best when empty.
+        checkpoints: Names; the baseline and the pick when empty.
         dataset: Beginning of the data set's name; the newest when None.
         judge: Beginning of the judge's name; the newest when None.
         order: "regressions" and "improvements" are those on which the last of the checkpoints is worse, or better, than
-            the first, the farthest apart first; "disagreements" those on which judgments of the same differ.
+            the first, the farthest apart first; "apart" are all, in that order; "disagreements" those on which
+            judgments of the same differ.
         entries: Ids, or beginnings of them.
         limit: So many at most.
     """
@@ -131,8 +132,8 @@ def items_of(run: Run, wanted: Wanted) -> Items:
     Raises:
         HarnessError: If nothing is recorded, a name or id is unknown, or two checkpoints are needed and there is one.
     """
-    family, names = _family(run, wanted)
-    chosen = _chosen(family, wanted, names)
+    family, validation, names = _family(run, wanted)
+    chosen = _chosen(family, validation, wanted)
     if wanted.order in ("regressions", "improvements") and len(chosen) < 2:
         raise HarnessError(f"--{wanted.order}: wanted two checkpoints, found {names[chosen[0].checkpoint.slug]} alone")
     ids = _ids(chosen)
@@ -208,7 +209,7 @@ def _found(family: Family, chosen: Sequence[Scores], names: Mapping[str, str], i
     )
 
 
-def _family(run: Run, wanted: Wanted) -> tuple[Family, dict[str, str]]:
+def _family(run: Run, wanted: Wanted) -> tuple[Family, Family | None, dict[str, str]]:
     recorded = run.read()
     checkpoints = choose_checkpoints(recorded, [n for text in wanted.checkpoints for n in as_recorded(recorded, text)])
     datasets = {wanted.dataset} if wanted.dataset else set()
@@ -218,22 +219,13 @@ def _family(run: Run, wanted: Wanted) -> tuple[Family, dict[str, str]]:
     if not named:
         raise HarnessError(f"{run.folder} holds nothing to show yet; `ift-eval judge` or `ift-eval mmlu` first")
     anchors = {s.checkpoint.slug: s.checkpoint.name for s in named[0].scores}
-    return named[0], anchors | display_names(checkpoints)
+    return named[0], validation_of(named[0], shown), anchors | display_names(checkpoints)
 
 
-def _chosen(family: Family, wanted: Wanted, names: Mapping[str, str]) -> list[Scores]:
-    """Those named, in the order of the table; else the baseline and the best beside it."""
+def _chosen(family: Family, validation: Family | None, wanted: Wanted) -> list[Scores]:
+    """Those named, in the order of the table; else the baseline and the pick."""
     there = [s for s in family.scores if s.checkpoint.slug != EXPECTED]
-    if wanted.checkpoints or len(there) <= 2:
-        return there
-    base = usual_baseline([s.checkpoint for s in there])
-    first = next((s for s in there if s.anchor), next(s for s in there if s.checkpoint.slug == base.slug))
-    others = [s for s in there if s is not first and s.values]
-    if not others:
-        return [first]
-    sign = 1 if family.higher_is_better else -1
-    best = max(others, key=lambda s: sign * sum(s.values.values()) / len(s.values))
-    return [first, best]
+    return there if wanted.checkpoints or len(there) <= 2 else base_and_pick(family, validation)
 
 
 def _id_for(text: str, ids: Collection[str]) -> str:
@@ -265,6 +257,8 @@ def _spread(answer: Answer) -> float:
 def _ordered(items: list[Item], order: Order) -> list[Item]:
     if order == "data":
         return items
+    if order == "apart":
+        return sorted(items, key=lambda item: -abs(item.difference or 0.0))
     if order == "disagreements":
         return sorted((item for item in items if item.spread > 0), key=lambda item: -item.spread)
     sign = -1 if order == "regressions" else 1

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.checkpoints import parse_reference, resolve
-from harness.errors import unknown_name
+from harness.errors import HarnessError, unknown_name
 from harness.expansion import flaw, steps_in
 from harness.records import CheckpointRecord
 from harness.store import RunFile
@@ -54,6 +54,8 @@ def as_recorded(recorded: RunFile, text: str) -> list[str]:
             return [name]
     if reference.scheme != "path" or not Path(reference.target).is_dir():
         return [text]
+    if (Path(reference.target) / "run.json").exists():
+        raise HarnessError(f"{text} is a run, not a checkpoint; name it with --run {text}")
     there = {c.fingerprint for c in known}
     steps = [str(step) for step in steps_in(Path(reference.target)) if flaw(step) is None]
     return [t.record.fingerprint for t in resolve([text, *steps]) if t.record.fingerprint in there] or [text]

@@ -1,6 +1,7 @@
 """What the user sees while work is done: progress, warnings, and tables; standard output stays clean for JSON."""
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -71,6 +72,7 @@ class Screen:
     def page(self, what: RenderableType, *, paged: bool = True) -> None:
         """Print a result that may be long: page by page where somebody can turn them, else all at once."""
         if paged and not self.json and self.out.is_terminal and sys.stdin.isatty():
+            os.environ.setdefault("LESS", "-R")  # or the most common pager shows colours as their codes
             with self.out.pager(styles=True):
                 self.out.print(what)
         else:

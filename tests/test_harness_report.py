@@ -41,7 +41,7 @@ GOLDEN = """\
 24 test items · judge reference, token-f1-v1 · picked on validation · seen 1x
 
  PICK epoch-1: +10.5 over base (10.3 to 10.7). epoch-2 cannot be told apart from
-it.
+it: on the 24 validation items epoch-2 was as good.
 
               judge  95 %  scored     vs base  p adj   +/-/=  verdict
  base     21.9  21.3–22.5   24/24           –
@@ -167,6 +167,18 @@ def test_the_pick_in_words(run: Run) -> None:
     assert say("base", [], gains=False) == "base: nothing beats the baseline."
     assert say("base", ["a"], gains=False).endswith("nothing beats the baseline. a cannot be told apart from it.")
     assert say("a", [], gains=False) == "a."
+
+
+def test_the_pick_says_what_was_lost_and_how_little_it_rests_on(run: Run) -> None:
+    versus = judged_three(run).tables[0].rows[1].comparison
+    assert versus is not None
+    lost = versus.model_copy(update={"metric": "quiz", "difference": -27.8})
+    pick = Pick(name="a", picked_on="validation", against_base=versus, undecided=["b"], n_deciding=78, worse_on=[lost])
+    assert "(10.3 to 10.7). But it is worse than base on quiz (-27.8). b cannot" in pick_sentence(pick, "base")
+    close = pick.model_copy(update={"runner_up": "b", "lead": 0.12})
+    assert pick_sentence(close, "base").endswith("apart from it: on the 78 validation items it was 0.1 ahead of b.")
+    even = pick.model_copy(update={"runner_up": "b", "lead": 0.0})
+    assert pick_sentence(even, "base").endswith("apart from it: on the 78 validation items b was as good.")
 
 
 def test_losses_in_words() -> None:

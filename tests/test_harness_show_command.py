@@ -150,10 +150,10 @@ def test_three_stand_below_each_other_and_json_has_all(run: Run) -> None:
     judged(run)
     out = show(run, "base", "mid", "last", "--limit", 1).out
     assert [line for line in out.splitlines() if line.startswith((" base:", " mid:", " last:"))] == [
-        " base: 10.0",
+        " base: 90.0",
         " mid: 0.0",
-        " last: 60.0",
-    ]
+        " last: 20.0",
+    ], "the item on which the last is farthest from the first"
     told = json.loads(show(run, "--json").out)
     assert len(told["items"]) == 4
 

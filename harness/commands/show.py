@@ -14,7 +14,7 @@ FEW = 20  # items that are shown when nothing is said
 
 def show(
     checkpoints: Annotated[
-        list[str] | None, typer.Argument(metavar="[CKPT...]", help="By name; default: the base and the best.")
+        list[str] | None, typer.Argument(metavar="[CKPT...]", help="By name; default: the base and the pick.")
     ] = None,
     regressions: Annotated[
         bool, typer.Option("--regressions", help="Items on which the last one named is worse than the first.")
@@ -33,7 +33,7 @@ def show(
     quiet: options.Quiet = False,
     config: options.Config = None,
 ) -> int:
-    """Answers side by side, with the expected one, the scores and the judge's reasons."""
+    """Answers side by side, with the expected one, the scores and the judge's reasons; the farthest apart first."""
     from harness.items import Wanted, items_of
     from harness.pictures.items import items_picture
     from harness.store import Run
@@ -48,7 +48,7 @@ def show(
             checkpoints=[*(checkpoints or [])],
             dataset=dataset,
             judge=judge,
-            order=named[0] if named else "data",  # type: ignore[arg-type]
+            order=named[0] if named else "apart",  # type: ignore[arg-type]
             entries=[*(entry or [])],
             limit=limit or (None if json or entry else FEW),
         ),

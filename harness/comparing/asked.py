@@ -37,7 +37,8 @@ def compare_as_asked(
         HarnessError: As `compare` and `imported_families`.
         FinetuneError: If a file of results is not what its ending says.
     """
-    metrics, known = asked.metrics or [], run.read().checkpoints.values()
+    metrics = [name.strip() for text in asked.metrics or [] for name in text.split(",") if name.strip()]
+    known = run.read().checkpoints.values()
     return compare(
         run,
         wanted=checkpoints,

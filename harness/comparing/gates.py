@@ -15,7 +15,7 @@ def gates(report: Report, *, if_worse: bool = False, under: float | None = None)
         under: What every checkpoint but the baseline must reach in the first table of test items; where less is
             better, what none may exceed.
     """
-    tested = [table for table in report.tables if table.role == "test"]
+    tested = report.shown
     if if_worse:
         for table in tested:
             for c in (row.comparison for row in table.rows if row.comparison):

@@ -57,7 +57,7 @@ def plans(report: Report, mde: float, *, power: float = 0.8) -> list[Plan]:
         mde: The difference to be seen, in points of each table.
         power: With which probability.
     """
-    made = [_plan(table, mde, power) for table in report.tables if table.role == "test"]
+    made = [_plan(table, mde, power) for table in report.shown]
     return [plan for plan in made if plan.needs]
 
 

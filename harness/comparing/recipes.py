@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from harness.comparing.scores import Family, Scores
 from harness.comparing.terms import Terms
 from harness.errors import HarnessError
+from harness.expansion import is_checkpoint_of_several
 from harness.naming import as_recorded, choose_checkpoints
 from harness.records import CheckpointRecord, Comparison
 from harness.stats.equivalence import outside_p
@@ -42,12 +44,28 @@ def parse_recipes(recorded: RunFile, groups: Sequence[str]) -> dict[str, list[Ch
         found[name] = choose_checkpoints(recorded, wanted)
         if len(found[name]) < 2:
             raise HarnessError(f"--group {text}: wanted two checkpoints or more, found {found[name][0].name} alone")
+        _refuse_steps(name, found[name])
         for member in found[name]:
             if member.slug in taken:
                 both = f"{taken[member.slug]} and {name}"
                 raise HarnessError(f"--group {name}: {member.name} is in {both}; leave it in one of them")
             taken[member.slug] = name
     return found
+
+
+def _refuse_steps(name: str, members: Sequence[CheckpointRecord]) -> None:
+    """Steps of one training are no trainings with other seeds: what seeds do cannot be seen in them."""
+    homes: dict[Path, CheckpointRecord] = {}
+    for member in members:
+        path = Path(member.reference)
+        if not is_checkpoint_of_several(path):
+            continue
+        before = homes.setdefault(home := path.parent, member)
+        if before is not member and None not in (before.step, member.step) and before.step != member.step:
+            raise HarnessError(
+                f"--group {name}: {before.name} and {member.name} are steps {before.step} and {member.step} of one "
+                f"training in {home}; wanted trainings with other seeds"
+            )
 
 
 def as_recipes(family: Family, recipes: Recipes) -> Family:

@@ -24,6 +24,8 @@ FEW = 2  # fewer shared items than this say nothing about a difference
 FEW_CLUSTERS = 6  # flips of fewer whole clusters can never fall below .05 (2 / 2**5)
 ENOUGH_CLUSTERS = 12  # so that flips of whole clusters can fall far below .05 (2 / 2**12), whatever p is adjusted for
 
+UNKNOWN = (-math.inf, math.inf)  # a scale that nobody knows: what does not vary may be off by anything
+
 Pair = tuple[Scores, Scores]
 
 
@@ -51,9 +53,11 @@ def summarise(scores: Scores, family: Family, name: str) -> Summary:
     if family.aggregation:
         return corpus_summary(scores, family, summary)
     interval = recipe_summary(scores, family) if len(scores.seeds) > 1 else _interval(scores, values, family)
-    lowest, highest = family.scale or (-math.inf, math.inf)
-    ends = {"estimate": interval.estimate, "low": max(interval.low, lowest), "high": min(interval.high, highest)}
-    return summary.model_copy(update={**ends, "bounds": _bounds(values, scores, family)})
+    lowest, highest = family.scale or UNKNOWN
+    low, high = max(interval.low, lowest), min(interval.high, highest)
+    known = {"low": low, "high": high} if math.isfinite(high - low) else {}
+    bounds = _bounds(values, scores, family)
+    return summary.model_copy(update={"estimate": interval.estimate, "bounds": bounds, **known})
 
 
 def _interval(scores: Scores, values: Floats, family: Family) -> Interval:
@@ -67,8 +71,8 @@ def _interval(scores: Scores, values: Floats, family: Family) -> Interval:
     if family.binary:
         share = wilson_interval(int((values > 0).sum()), len(values))
         return Interval(100 * share.estimate, 100 * share.low, 100 * share.high)
-    if family.scale and (values == values[0]).all():
-        return constant_interval(float(values[0]), len(values), family.scale)
+    if len(values) > 1 and (values == values[0]).all():
+        return constant_interval(float(values[0]), len(values), family.scale or UNKNOWN)
     return t_interval(values)
 
 
@@ -219,8 +223,8 @@ def _width(family: Family) -> float | None:
 def _difference(d: Floats, family: Family) -> Interval:
     """The mean; where all differences are the same, t would know it exactly, and the rule of three does not."""
     width = _width(family)
-    if width is not None and d[0] != 0 and (d == d[0]).all():
-        return constant_interval(float(d[0]), len(d), (-width, width))
+    if d[0] != 0 and (d == d[0]).all():
+        return constant_interval(float(d[0]), len(d), UNKNOWN if width is None else (-width, width))
     return t_interval(d)
 
 

@@ -36,7 +36,7 @@ def trajectory(
     base = _base_of(course, there, baseline)
     along = [*([base] if base else []), *course]
     called, steps = [names[c.slug] for c in along], [0 if c is base else c.step or 0 for c in along]
-    courses = [_of_table(table, called, tested) for table in tested]
+    courses = [made for table in tested if (made := _of_table(table, called, tested)).best is not None]
     courses += _of_losses(course, steps)
     first = names[base.slug] if base else None
     return Trajectory(

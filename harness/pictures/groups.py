@@ -11,7 +11,7 @@ from rich.text import Text
 from harness.comparing.side_by_side import LEVEL
 from harness.findings import Agreement, Breakdown, Part, Row
 from harness.pictures.table import WIDTH, difference
-from harness.pictures.under import wrapped
+from harness.pictures.under import ENOUGH, wrapped
 
 SHORT = {"mean of subjects": "mean of\nsubjects", "social_sciences": "social\nsciences"}
 SUBJECT_WIDTH = 35  # the longest name MMLU has
@@ -46,6 +46,9 @@ def _by_field(shown: Breakdown) -> Iterator[RenderableType]:
     yield Text(f" by {shown.field}")
     yield from subjects_tables(shown)
     yield Text(_legend(shown, len(parts), half="difference"))
+    small = sum(max(row.summary.n_scored for row in part.rows) < ENOUGH for part in parts)
+    if small:
+        yield Text(f" {small} of {len(parts)} have fewer than {ENOUGH} items, too few to show anything")
     yield from _unlike(shown)
 
 

@@ -13,7 +13,7 @@ from harness.pictures.opinions import opinions_parts
 from harness.pictures.overlap import clean_lines, overlap_parts, says_something
 from harness.pictures.pairs import pairs_parts
 from harness.pictures.panel import panel_parts
-from harness.pictures.table import details_of, table_of
+from harness.pictures.table import details_lines, details_of, table_of
 from harness.pictures.trajectory import trajectory_parts
 from harness.pictures.under import under, wrapped
 
@@ -28,11 +28,13 @@ def picture(report: Report, *, full: bool = False, after: Sequence[RenderableTyp
     """
     parts: list[RenderableType] = [*_head(report)]
     for table in report.tables:
-        if table.role == "test":
-            several = table.kind in JUDGED and sum(t.kind in JUDGED and t.role == "test" for t in report.tables) > 1
+        if table in report.shown:
+            several = table.kind in JUDGED and sum(t.kind in JUDGED for t in report.shown) > 1
             parts += ["", Text(f" {table.name}")] if several else []
             parts += [*([""] if parts else []), table_of(table, report), *under(table)]
-            parts += ["", details_of(table)] if full else []
+            if full:
+                parts += ["", details_of(table, report.pick if table is report.headline else None)]
+                parts += _lines(details_lines(table))
             parts += pairs_parts(table)
             for shown in report.breakdowns:
                 own = (shown.name, shown.dataset) == (table.name, table.dataset)
@@ -66,7 +68,7 @@ def _head(report: Report) -> Iterator[RenderableType]:
     seen = f" · seen {report.looks}x" if report.looks else ""
     picked = f" · picked on {report.pick.picked_on}" if report.pick else ""
     judge, _, rubric = table.name.removeprefix("judge ").partition("+")
-    yield Text(f"{n} test items · judge {judge}, {rubric}{picked}{seen}")
+    yield Text(f"{n} {table.role} items · judge {judge}, {rubric}{picked}{seen}")
     if report.pick:
         yield ""
         yield Text.from_markup(f" [bold]PICK {escape(pick_sentence(report.pick, report.baseline))}[/bold]")
@@ -82,6 +84,9 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
     else:
         word = "over" if c.difference >= 0 else "on the test items against"
         first = f"{pick.name}: {c.difference:+.1f} {word} {c.baseline} ({c.low:.1f} to {c.high:.1f})."
+    if pick.worse_on:
+        lost = _listed([f"{c.metric} ({c.difference:+.1f})" for c in pick.worse_on])
+        first += f" But it is worse than {pick.worse_on[0].baseline} on {lost}."
     if pick.contradicted:
         better = _listed(pick.contradicted)
         first += f" But on the test items {better} did better, which {pick.n_deciding} validation items did not show."
@@ -90,7 +95,16 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
     others = _listed(pick.undecided)
     # An interval stands for itself; with p adjusted for all rows it may hold less than it seems to.
     adjusted = "With p adjusted for all rows, " if c is not None and c.baseline in pick.undecided else ""
-    return f"{first} {adjusted}{others} cannot be told apart from it."
+    return f"{first} {adjusted}{others} cannot be told apart from it{_ahead(pick)}."
+
+
+def _ahead(pick: Pick) -> str:
+    """How little the pick may rest on."""
+    if pick.picked_on == "test" or pick.lead is None or pick.runner_up not in pick.undecided:
+        return ""
+    close = pick.lead < 0.05  # shown as 0.0
+    ahead = f"{pick.runner_up} was as good" if close else f"it was {pick.lead:.1f} ahead of {pick.runner_up}"
+    return f": on the {pick.n_deciding} validation items {ahead}"
 
 
 def _best_already(pick: Pick) -> str:

@@ -1,14 +1,14 @@
 """One metric of all checkpoints as a table for a terminal: seven columns, and what else is known of each row."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from textwrap import wrap
 from typing import Literal
 
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from harness.findings import JUDGED, Report, Row, Table
+from harness.findings import JUDGED, Pick, Report, Row, Table
 from harness.records import Comparison, Summary
 
 SHORT = 9  # characters of a baseline's name that a title has room for
@@ -31,13 +31,29 @@ def _versus(table: Table) -> str:
     return f"vs {table.baseline}" if len(table.baseline) <= SHORT else "vs base"
 
 
-def details_of(table: Table) -> RichTable:
-    """What else is known of each row."""
-    titles = ["", "p", "diff. 95 %", "bootstrap", "could miss", "bounds", "unscored"]
-    cells = [_more_cells(row, table.decimals) for row in table.rows]
-    wanted = [place for place in range(len(titles)) if place != 3 or any(line[3] for line in cells)]
+def details_of(table: Table, pick: Pick | None = None) -> RichTable:
+    """What else is known of each row.
+
+    Args:
+        table: The table.
+        pick: Made in this table: then with each row's difference to it.
+    """
+    titles = ["", "p", "diff. 95 %", "bootstrap", "could miss", "vs pick", "bounds", "unscored"]
+    against = {c.checkpoint: c for c in pick.others} if pick else {}
+    cells = [_more_cells(row, table.decimals, against.get(row.summary.checkpoint)) for row in table.rows]
+    wanted = [place for place in range(len(titles)) if place < 2 or any(line[place] for line in cells)]
     shown = [[line[place] for place in wanted] for line in cells]
-    return rich_table([titles[place] for place in wanted], shown, left=(0, len(wanted) - 1))
+    return rich_table([titles[place] for place in wanted], shown, left=(0, len(wanted)))
+
+
+def details_lines(table: Table) -> Iterator[str]:
+    """What the columns of `details_of` mean."""
+    if any(row.comparison for row in table.rows):
+        yield "could miss: a true difference of this size is seen in 4 of 5 such tests"
+    if any(row.comparison and row.comparison.bootstrap for row in table.rows):
+        yield "bootstrap: a check of diff. 95 %, which is the one to report"
+    if any(row.summary.bounds for row in table.rows):
+        yield "bounds: the estimate, had all that is unscored been worst, or best"
 
 
 def rich_table(
@@ -75,12 +91,13 @@ def difference(c: Comparison, decimals: int = 1) -> str:
     return f"{c.difference:+.{decimals}f} {half}"
 
 
-def _more_cells(row: Row, decimals: int) -> list[str]:
+def _more_cells(row: Row, decimals: int, against: Comparison | None) -> list[str]:
     s, c = row.summary, row.comparison
     of_difference = ["", "–", "", ""] if c is None else _difference_cells(c, decimals)
     bounds = f"{s.bounds[0]:.{decimals}f} to {s.bounds[1]:.{decimals}f}" if s.bounds else ""
     unscored = "\n".join(f"{n} {why}" for why, n in s.n_unscored.items())
-    return [f" {s.checkpoint}", *of_difference, bounds, unscored]
+    to_pick = difference(against, decimals) if against else ""
+    return [f" {s.checkpoint}", *of_difference, to_pick, bounds, unscored]
 
 
 def _difference_cells(c: Comparison, decimals: int) -> list[str]:

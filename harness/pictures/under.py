@@ -9,7 +9,7 @@ from harness.findings import JUDGED, Table
 from harness.pictures.table import SHORT, WIDTH, p_text
 from harness.records import Summary
 
-_ENOUGH = 6  # items: fewer cannot be told from nothing, even if all of them are better (2 / 2**5 > .05)
+ENOUGH = 6  # items: fewer cannot be told from nothing, even if all of them are better (2 / 2**5 > .05)
 OTHERS = 4  # lines for other metrics below a table
 
 
@@ -22,11 +22,11 @@ def under(table: Table) -> Iterator[Text]:
     if table.kind == "preference":
         yield Text(" wins %: each item in both orders against one answer; a tie, or two orders that differ, is half")
     elif table.metric not in ("acc", "score"):
-        yield Text(f" {table.metric}")
+        yield Text(f" metric: {table.metric}")
     if len(table.baseline) > SHORT and any(row.comparison for row in table.rows):
         yield Text(f" base: {table.baseline}")
     unseen = [r.comparison for r in table.rows if r.comparison and r.comparison.verdict == "can't tell"]
-    if few := [c for c in unseen if c.n < _ENOUGH]:
+    if few := [c for c in unseen if c.n < ENOUGH]:
         yield Text(f" too few items ({min(c.n for c in few)}) for any difference to be told")
     elif unseen:
         missed = ", ".join(f"{c.detectable:.{table.decimals}f} ({c.checkpoint})" for c in unseen)
