@@ -391,3 +391,17 @@ def test_what_holds_nothing_is_one_line_for_all_data_sets() -> None:
         " overlap: no item of x occurs in b.txt (7 entries)",
         " overlap: no item of test or quiz occurs in train.json (7 entries)",
     ]
+
+
+def test_searches_can_be_forgotten(run: Run, tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("Nothing that anybody would ask about in a test of any kind.\n", "utf-8")
+        assert in_process("overlap", "--train", tmp_path / name, "--run", run.folder).code == 0
+    said = in_process("overlap", "--forget", "--train", tmp_path / "a.txt", "--run", run.folder)
+    assert (said.code, said.out) == (0, "1 search forgotten\n")
+    assert [Path(made.train).name for made in kept(run)] == ["b.txt"]
+    assert in_process("overlap", "--forget", "--run", run.folder).out == "1 search forgotten\n"
+    assert kept(run) == []
+    assert in_process("overlap", "--run", run.folder).mistake() == (
+        "wanted training data to look through, found none: --train FILE"
+    )

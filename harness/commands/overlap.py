@@ -7,21 +7,25 @@ import typer
 
 from harness.commands import options
 from harness.commands.showing import DONE
+from harness.errors import HarnessError
 from harness.screen import Screen
 
 
 def overlap(
+    checkpoints: Annotated[
+        list[str] | None, typer.Argument(metavar="[CKPT...]", help="Whose scores to show; default: all recorded.")
+    ] = None,
     train: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--train",
             metavar="FILE",
             help="Training data: what --data of finetune reads, or plain text; may be repeated.",
         ),
-    ],
-    checkpoints: Annotated[
-        list[str] | None, typer.Argument(metavar="[CKPT...]", help="Whose scores to show; default: all recorded.")
     ] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Remove what the run keeps of --train FILE, or of all files, instead.")
+    ] = False,
     dataset: Annotated[str | None, typer.Option(help="One data set or benchmark; default: all recorded.")] = None,
     n: Annotated[int, typer.Option("--n", help="Words in a row that count as the same wording.")] = 8,
     threshold: Annotated[
@@ -37,11 +41,19 @@ def overlap(
 
     What is found is kept in the run: compare and report show it too.
     """
+    from harness.overlap.kept import forget as forget_searches
     from harness.overlap.searching import overlaps_in
     from harness.pictures.overlap import overlap_picture
     from harness.store import Run
 
     screen = Screen(json=json, quiet=quiet)
+    if forget:
+        removed = forget_searches(Run(run_folder), train or [])
+        screen.show(f"{removed} searches forgotten" if removed != 1 else "1 search forgotten")
+        screen.print_json(to_json.dumps({"forgotten": removed}))
+        return DONE
+    if not train:
+        raise HarnessError("wanted training data to look through, found none: --train FILE")
     with screen.progress("looking through the training data", "entries") as progress:
         found = overlaps_in(
             Run(run_folder),

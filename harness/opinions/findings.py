@@ -35,6 +35,7 @@ class Opinion(BaseModel):
         r: Correlation of judge and people over the items labelled; None where one of them is constant.
         weight: Of the judge in the correction, 0 to 1 (the lambda of PPI++); 0 leaves the labels alone.
         headline: Which of the three to go by.
+        items: Items labelled, of those drawn at random: by these the headline is decided.
     """
 
     checkpoint: str
@@ -45,6 +46,7 @@ class Opinion(BaseModel):
     r: float | None = None
     weight: float | None = None
     headline: Headline = "judge"
+    items: int = 0
 
 
 class Opinions(BaseModel):

@@ -40,6 +40,7 @@ class Lines:
     r: float | None = None
     weight: float | None = None
     headline: Headline = "judge"
+    items: int = 0
 
 
 def lines_of(judge: Values, people: Values, design: Design, scale: Scale) -> Lines:
@@ -57,11 +58,12 @@ def lines_of(judge: Values, people: Values, design: Design, scale: Scale) -> Lin
     random = [item for item in people if item in design.drawn]
     if len(random) < FEWEST:
         values = np.array([*people.values()])
-        return Lines(people=_line(_plain(values, scale), scale, len(values)) if len(values) >= FEWEST else None)
+        plain = _line(_plain(values, scale), scale, len(values)) if len(values) >= FEWEST else None
+        return Lines(people=plain, items=len(random))
     alone = _alone(random, people, design, scale)
     both = [item for item in random if item in judge]
     if len(both) <= FEWEST:
-        return Lines(people=alone, headline=headline_of(len(random), math.nan))
+        return Lines(people=alone, headline=headline_of(len(random), math.nan), items=len(random))
     labels, judged = _column(both, people), _column(both, judge)
     pool = [item for item in design.strata if item in judge]
     found = ppi_mean(
@@ -72,9 +74,9 @@ def lines_of(judge: Values, people: Values, design: Design, scale: Scale) -> Lin
         everything_strata=_codes(pool, design),
     )
     if math.isnan(found.r):  # one of them never varies, so that nothing can be learnt from it
-        return Lines(people=alone, headline=headline_of(len(random), found.r))
+        return Lines(people=alone, headline=headline_of(len(random), found.r), items=len(random))
     corrected = _line(found, scale, found.n_effective)
-    return Lines(alone, corrected, found.r, found.weight, headline_of(len(both), found.r))
+    return Lines(alone, corrected, found.r, found.weight, headline_of(len(both), found.r), len(both))
 
 
 def headline_of(n: int, r: float) -> Headline:

@@ -1,12 +1,12 @@
 """What people's labels do to a judged table: of each checkpoint, and of each against the baseline."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.comparing.scores import EXPECTED, Family
 from harness.comparing.side_by_side import summarise
 from harness.opinions.findings import Line, Opinion, Opinions
-from harness.opinions.lines import ENOUGH_TO_LEAD, FEWEST, Design, Scale, Values, judge_line, lines_of
+from harness.opinions.lines import FEWEST, Design, Scale, Values, judge_line, lines_of
 from harness.opinions.said import Said, preferred, said_of
 from harness.records import CheckpointRecord
 from harness.store import Run
@@ -47,7 +47,7 @@ def opinions_of(
             scores=scores,
             differences=differences,
             wins=wins,
-            notes=[*_notes(said, family, made)],
+            notes=[*_notes(said, family)],
         )
         if made
         else None
@@ -128,6 +128,7 @@ class _Table:
             r=found.r,
             weight=found.weight,
             headline=found.headline,
+            items=found.items,
         )
 
     def _people(self, slug: str) -> Values:
@@ -144,7 +145,7 @@ def _percent(shares: Values) -> Values:
     return {item: 100 * share for item, share in shares.items()}
 
 
-def _notes(said: Said, family: Family, made: Sequence[Opinion]) -> Iterator[str]:
+def _notes(said: Said, family: Family) -> Iterator[str]:
     """What limits the numbers."""
     strange = [scale for scale in said.scales if scale != family.scale]
     if strange and family.kind == "judge":
@@ -158,9 +159,6 @@ def _notes(said: Said, family: Family, made: Sequence[Opinion]) -> Iterator[str]
             f"{_labels(said.by_hand)} of items that were not drawn at random (by review): they never correct the "
             f"judge, and count for people only where nothing was drawn"
         )
-    fewest = min((one.people.n for one in made if one.people), default=0)
-    if said.sample and fewest < ENOUGH_TO_LEAD:
-        yield f"fewer than {ENOUGH_TO_LEAD} items labelled: the judge alone stays the headline"
     yield from _pool(said, family)
     for why, n in said.passed_over.items():
         yield f"{_labels(n)} {why}, left out"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from finetune.atomic import whole_file
 from finetune.errors import FinetuneError
+from harness.errors import HarnessError
 from harness.overlap.findings import Found
 from harness.overlap.training import files_of
 from harness.records import now
@@ -110,6 +111,26 @@ def _read(paths: Sequence[Path]) -> Iterator[Search]:
     for path in paths:
         with suppress(OSError, ValidationError):
             yield Search.model_validate_json(path.read_bytes())
+
+
+def forget(run: Run, sources: Sequence[str]) -> int:
+    """Remove the searches of some sources, of all where none is named; how many there were.
+
+    Raises:
+        HarnessError: If they cannot be removed.
+    """
+    wanted = {state.path for source in sources for state in state_of(source)}
+    removed = 0
+    for path in sorted((run.folder / _FOLDER).glob("*.json")):
+        own = {state.path for made in _read([path]) for state in made.states}
+        if sources and not own & wanted:
+            continue
+        try:
+            path.unlink()
+        except OSError as error:
+            raise HarnessError(f"cannot remove {path}: {error.strerror}") from None
+        removed += 1
+    return removed
 
 
 def keep_if_possible(run: Run, made: Search) -> None:

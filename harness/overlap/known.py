@@ -44,8 +44,10 @@ def overlaps_known(
         own = [made for made in there if made.dataset == family.dataset]
         found += [overlap_of(made, family, names, baseline) for made in own]
         found += _remembered(family, [Path(s.path) for made in own for s in made.states], names, baseline)
+    # A run and its checkpoints that were copied have searched the same file under two paths.
+    alike = {(o.train, o.dataset, o.table, o.metric, o.entries, o.exact, o.near): o for o in found}
     order = {family.dataset: place for place, family in reversed([*enumerate(tested)])}
-    return sorted(found, key=lambda one: (order[one.dataset], one.source, one.train))
+    return sorted(alike.values(), key=lambda one: (order[one.dataset], one.source, one.train))
 
 
 def _searched(run: Run, families: Sequence[Family]) -> list[Search]:

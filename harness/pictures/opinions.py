@@ -9,15 +9,13 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.opinions.findings import Headline, Line, Opinion, Opinions
+from harness.opinions.headline import disagreement, headline_sentence
 from harness.screen import visible
 
 WIDTH = 80
 NARROWEST_NAME = 8
-_HEADLINES: dict[Headline, str] = {
-    "judge": "the judge alone",
-    "people": "people alone",
-    "corrected": "the judge corrected by people",
-}
+_LEGEND = "r: correlation of judge and people · worth labels: this many would tell as much"
+_Cells = list[str]
 
 
 def opinions_parts(shown: Opinions) -> Iterator[RenderableType]:
@@ -26,47 +24,43 @@ def opinions_parts(shown: Opinions) -> Iterator[RenderableType]:
     labels = f"{shown.labels} label{'s' if shown.labels != 1 else ''} by {who}"
     yield from _wrapped(f"people: {labels}, beside judge {visible(shown.judge)}")
     yield _table(shown)
-    yield from _wrapped(headline_sentence(shown))
-    if any(one.corrected for one in [*shown.scores, *shown.differences, *shown.wins]):
-        yield from _wrapped("corrected: PPI++; r: judge with people; worth: labels that would be needed without judge")
+    yield from _wrapped(f"▸ {visible(headline_sentence(shown))}")
+    if apart := disagreement(shown):
+        yield from _wrapped(visible(apart))
+    if _corrects(shown):
+        yield from _wrapped(_LEGEND)
     if shown.wins:
         yield from _wrapped("wins: percent of answers preferred, a tie being half")
     for note in shown.notes:
         yield from _wrapped(visible(note))
 
 
-def headline_sentence(shown: Opinions) -> str:
-    """Which numbers to go by: of all, or of each."""
-    named = [(one, visible(one.checkpoint)) for one in shown.scores]
-    named += [(one, visible(f"{one.checkpoint} vs {one.baseline}")) for one in shown.differences]
-    named += [(one, visible(f"{one.checkpoint}'s wins")) for one in shown.wins]
-    by: dict[Headline, list[str]] = {}
-    for one, name in named:
-        by.setdefault(one.headline, []).append(name)
-    if len(by) == 1:
-        return f"▸ go by {_HEADLINES[named[0][0].headline]}"
-    return "▸ go by " + "; ".join(f"{_HEADLINES[line]} ({', '.join(names)})" for line, names in by.items())
+def _corrects(shown: Opinions) -> bool:
+    return any(one.corrected for one in [*shown.scores, *shown.differences, *shown.wins])
 
 
 def _table(shown: Opinions) -> RichTable:
+    """Columns of the correction only where there is one."""
     sections = [("", shown.scores, _estimate), ("", shown.differences, _difference), ("wins % ", shown.wins, _estimate)]
+    titles = ["judge alone", "people", *(["corrected", "r", "worth\nlabels"] if _corrects(shown) else [])]
     made = RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    rows = [_row(one, cell) for _, some, cell in sections for one in some]
-    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[1:]]
+    rows = [_row(one, cell)[: len(titles) + 1] for _, some, cell in sections for one in some]
+    columns = list(zip(titles, [*zip(*rows, strict=True)][1:], strict=True))
+    widths = [max(map(len, [*title.split("\n"), *cells])) for title, cells in columns]
     roomy = NARROWEST_NAME + sum(width + 1 for width in widths) <= WIDTH
     made.add_column("", overflow="fold", min_width=NARROWEST_NAME)
-    for title in ("judge alone", "people", "corrected", "r", "worth"):
+    for title in titles:
         made.add_column(title, justify="right", no_wrap=True)
-    for title, some, cell in sections:
+    left = iter(rows)
+    for title, some, _ in sections:
         if some and some[0].baseline:
             made.add_row(Text(f" {title}vs {visible(some[0].baseline)}", style="dim"))
-        for one in some:
-            name, *cells = _row(one, cell)
+        for (name, *cells), _one in zip(left, some, strict=False):
             made.add_row(escape(name), *(text if roomy else text.replace(" ", "\n") for text in cells))
     return made
 
 
-def _row(one: Opinion, cell: Callable[[Line], str]) -> list[str]:
+def _row(one: Opinion, cell: Callable[[Line], str]) -> _Cells:
     lines: dict[Headline, Line | None] = {"judge": one.judge, "people": one.people, "corrected": one.corrected}
     cells = [_marked(cell(line) if line else "–", name == one.headline) for name, line in lines.items()]
     worth = "–" if one.corrected is None else f"{one.corrected.n:.0f}"
@@ -86,5 +80,5 @@ def _difference(line: Line) -> str:
 
 
 def _wrapped(line: str) -> Iterator[Text]:
-    for more in wrap(line, WIDTH - 1, subsequent_indent="  "):
+    for more in wrap(line, WIDTH - 1, subsequent_indent="  ", break_on_hyphens=False):
         yield Text(f" {more}")

@@ -14,6 +14,11 @@ from harness.screen import visible
 
 WIDTH = 80
 FEW = 3  # items that are shown when nobody asks for all
+MOST = 0.9  # of the items: then the file is likely to be the one that the test set was split from
+_DRAWN_FROM_IT = (
+    "nearly all of it: if the test set was split from this file, look through what was trained on instead "
+    "(checkpoints made here have it in splits/train.json); --forget removes this search"
+)
 _NAME = 24  # characters of a checkpoint's name that a table has room for
 
 
@@ -31,23 +36,32 @@ def overlap_picture(overlaps: Sequence[Overlap], *, full: bool = False) -> Group
     return Group(*parts)
 
 
-def overlap_parts(overlaps: Sequence[Overlap], *, full: bool = False) -> Iterator[RenderableType]:
+def overlap_parts(overlaps: Sequence[Overlap], *, full: bool = False, brief: bool = False) -> Iterator[RenderableType]:
     """What belongs into a comparison: a sentence for each data set, and where items were found the scores without.
 
     Args:
         overlaps: One for each table; those of one search stand together.
         full: As for `overlap_picture`.
+        brief: Of the tables only the first, and no items: where other things are to be read too.
     """
     for _, group in groupby(overlaps, key=lambda one: (one.train, one.dataset, one.source)):
         tables = [*group]
         yield from _wrapped(overlap_sentence(tables[0]))
         if tables[0].note:
             yield from _wrapped(tables[0].note, indent=3)
-        for table in tables if tables[0].found else ():
-            if table.scores:
-                yield _title(table)
-                yield _scores(table, full=full)
-        yield from _items(tables[0], full=full)
+        if _most(tables[0]):
+            yield from _wrapped(_DRAWN_FROM_IT, indent=3)
+        with_scores = [table for table in tables if table.found and table.scores]
+        for table in with_scores[:1] if brief else with_scores:
+            yield _title(table)
+            yield _scores(table, full=full)
+        if not brief:
+            yield from _items(tables[0], full=full)
+
+
+def _most(overlap: Overlap) -> bool:
+    """Whether so much of the test is in there that it was probably drawn from there."""
+    return overlap.source != "remembered" and overlap.items > 0 and len(overlap.found) >= MOST * overlap.items
 
 
 def clean_lines(overlaps: Sequence[Overlap]) -> Iterator[Text]:

@@ -47,7 +47,7 @@ def picture(report: Report, *, full: bool = False, after: Sequence[RenderableTyp
     elif report.losses:
         parts += ["", *_lines(losses_lines(report.losses))]
     found = [overlap for overlap in report.overlaps if says_something(overlap)]
-    parts += ["", *overlap_parts(found, full=full), ""] if found else []
+    parts += ["", *overlap_parts(found, full=full, brief=not full), ""] if found else []
     parts += [*_lines(_closing(report, full=full))]
     parts += clean_lines(report.overlaps)
     parts += [line for text in settle_lines(report.settle) for line in wrapped(text)]

@@ -1,0 +1,74 @@
+"""Which line to go by, in words: with what another line would take, and where people and judge do not agree."""
+
+from collections.abc import Iterator, Sequence
+
+from harness.opinions.findings import Headline, Opinion, Opinions
+from harness.opinions.lines import ENOUGH_TO_CORRECT, ENOUGH_TO_LEAD, FEWEST
+
+FEWEST_TO_DISAGREE = 3  # items: through two there is always a line, up or down
+
+_WORDS: dict[Headline, str] = {
+    "judge": "the judge alone",
+    "people": "people alone",
+    "corrected": "the judge corrected by people",
+}
+Named = tuple[str, Opinion]
+
+
+def headline_sentence(shown: Opinions) -> str:
+    """Which numbers to go by, of all or of each, and what is missing for a better line."""
+    by: dict[Headline, list[Named]] = {}
+    for name, one in _named(shown):
+        by.setdefault(one.headline, []).append((name, one))
+    if len(by) == 1:
+        ((line, own),) = by.items()
+        return f"go by {_WORDS[line]}{_why(line, own)}"
+    parts = (f"{_WORDS[line]} ({', '.join(name for name, _ in own)}){_why(line, own)}" for line, own in by.items())
+    return f"go by {'; '.join(parts)}"
+
+
+def disagreement(shown: Opinions) -> str:
+    """Where people and judge do not agree, or too little for a correction to help; "" where they agree."""
+    known = [(name, one) for name, one in _named(shown) if one.r is not None and one.items >= FEWEST_TO_DISAGREE]
+    apart = [(name, one, one.r) for name, one in known if one.r is not None and _apart(one, one.r)]
+    if not apart:
+        return ""
+    how = "do not agree" if all(r <= 0 for _, _, r in apart) else "hardly agree"
+    if len(apart) < len(known):
+        return f"people and judge {how} on {', '.join(f'{name} (r {_r(r)})' for name, _, r in apart)}"
+    ends = sorted({_r(r) for _, _, r in apart}, key=float)
+    return f"people and judge {how} here (r {' to '.join(dict.fromkeys([ends[0], ends[-1]]))})"
+
+
+def _named(shown: Opinions) -> Iterator[Named]:
+    for one in shown.scores:
+        yield one.checkpoint, one
+    for one in shown.differences:
+        yield f"{one.checkpoint} vs {one.baseline}", one
+    for one in shown.wins:
+        yield f"{one.checkpoint}'s wins", one
+
+
+def _why(line: Headline, own: Sequence[Named]) -> str:
+    """What keeps the next line from leading: of several numbers what the one with the fewest items lacks."""
+    fewest = min((one for _, one in own), key=lambda one: one.items)
+    n = fewest.items
+    labelled = f": {n} item{'s' if n != 1 else ''} labelled"
+    if fewest.people and n < FEWEST:  # people's line is then of items picked by hand
+        labelled += " of those drawn at random"
+    if line == "judge":
+        return f"{labelled}, {ENOUGH_TO_LEAD} are needed ({ENOUGH_TO_LEAD - n} more)" if n < ENOUGH_TO_LEAD else ""
+    if line == "people" and n < ENOUGH_TO_CORRECT:
+        return f"{labelled}, a correction needs {ENOUGH_TO_CORRECT} ({ENOUGH_TO_CORRECT - n} more)"
+    if line == "people" and fewest.r is None:
+        return ": labels or judge are the same on every item, so nothing can be corrected"
+    return ""
+
+
+def _apart(one: Opinion, r: float) -> bool:
+    """No correlation or a negative one; or, from enough items, one that is too low for a correction."""
+    return r <= 0 or (one.items >= ENOUGH_TO_CORRECT and one.headline == "people")
+
+
+def _r(r: float) -> str:
+    return f"{round(r, 2) + 0.0:.2f}"  # no -0.00
