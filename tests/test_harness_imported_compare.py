@@ -128,3 +128,11 @@ def test_every_field_is_a_flag() -> None:
 def test_the_help_names_them(flag: str) -> None:
     app, _ = command()
     assert flag in CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120", "TERM": "dumb"}).output
+
+
+def test_results_about_the_items_of_a_table_say_why_they_stand_apart(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    measured(run, "base", [1.0, 0.0, 1.0])
+    (tmp_path / "theirs.csv").write_text("id,score\nquiz/d0,40\nquiz/d1,50\nquiz/d2,60\n", "utf-8")
+    apart = with_results(run, f"theirs={tmp_path / 'theirs.csv'}").tables[-1]
+    assert apart.notes == {"theirs": ["its items are those of quiz, of which acc is recorded and not results score"]}

@@ -24,10 +24,11 @@ def compare(
         list[str] | None, typer.Argument(metavar="[CKPT...]", help="All recorded, or these.")
     ] = None,
     fail_if_worse: Annotated[
-        bool, typer.Option("--fail-if-worse", help="Exit code 1 if a checkpoint is worse than the baseline anywhere.")
+        bool, typer.Option("--fail-if-worse", help="Exit code 1 if one of those compared is worse than the baseline.")
     ] = False,
     fail_under: Annotated[
-        float | None, typer.Option(metavar="X", help="Exit code 1 if the first table has a checkpoint below X.")
+        float | None,
+        typer.Option(metavar="X", help="Exit code 1 if one but the baseline is below X in the first table."),
     ] = None,
     run_folder: options.RunFolder = options.DEFAULT_RUN,
     json: options.Json = False,

@@ -1,6 +1,7 @@
 """`ift-eval review`: what a person says of the answers."""
 
 import json as to_json
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,8 +53,10 @@ def review(
     session = one.begin()
     _announce(one, session, screen)
     key, line = readers()
+    read = asked = 0
     try:
-        ask(session, screen, key=key, line=line)
+        asked = session.labelled < len(session.questions)
+        read = ask(session, screen, key=key, line=line)
     finally:
         _say_done(one, session, screen)
     screen.print_json(to_json.dumps(_counts(one, session), ensure_ascii=False, indent=1))
@@ -70,13 +73,16 @@ def _login() -> str:
 
 
 def _announce(review: "Review", session: "Session", screen: Screen) -> None:
-    material, total = review.material, len(session.questions)
-    what = "pairs" if review.keys.pairs else "answers"
-    names = ", ".join(material.names[c.slug] for c in material.checkpoints)
-    screen.say(f"{total} {what} to {review.items} of {len(material.items)} items of {material.dataset}: {names}")
+    material, total, sides = review.material, len(session.questions), len(review.sides)
+    names = [material.names[c.slug] for c in material.checkpoints]
+    if review.keys.pairs:
+        what, whose = "pairs", f"{sides} pair{_s(sides)} ({', '.join(names[1:])} against {names[0]})"
+    else:
+        what, whose = "answers", f"{sides} checkpoint{_s(sides)} ({', '.join(names)})"
+    screen.say(f"{review.items} of {len(material.items)} items of {material.dataset} x {whose}: {total} {what}")
     if review.n > len(material.items):
         screen.say(f"--n {review.n}: there are {len(material.items)} items, all are taken")
-    silent = review.items * len(review.sides) - total
+    silent = review.items * sides - total
     if silent:
         screen.say(f"{silent} {what} are left out: no answer came")
     if review.keys.remark:
@@ -85,17 +91,38 @@ def _announce(review: "Review", session: "Session", screen: Screen) -> None:
         screen.say(f"{review.rater} has done {session.labelled} of {total} before")
 
 
+def _s(n: int) -> str:
+    return "" if n == 1 else "s"
+
+
 def _say_done(review: "Review", session: "Session", screen: Screen) -> None:
+    """What is done, what it is good for so far, and what to do next; each command on a line of its own, to be copied."""
     from harness.review.labels import labels_path
 
     total, left = len(session.questions), len(session.questions) - session.labelled
-    folder = review.run.folder
-    on = f"--run {folder}"
     again = f"; the same command goes on with the other {left}" if left else ""
-    screen.say(f"{session.labelled} of {total} done as {review.rater}, in {labels_path(review.run)}{again}")
-    if session.labelled:
-        validate = f" · ift-eval validate --labels {labels_path(review.run)} {on} --judge J"
-        screen.say(f"next: ift-eval compare {on}{'' if review.keys.pairs else validate}")
+    screen.say(f"{session.labelled} of {total} {'pairs' if review.keys.pairs else 'answers'} done as {review.rater}{again}")
+    if not session.labelled:
+        return
+    screen.say(_reached(review, review.items_done(session)))
+    labels, on = quote(str(labels_path(review.run))), f"--run {quote(str(review.run.folder))}"
+    screen.say(f"labels: {labels}")
+    screen.say(f"next: ift-eval compare {on}")
+    if not review.keys.pairs:
+        screen.say(f"      ift-eval validate --labels {labels} {on} --judge J")
+
+
+def _reached(review: "Review", done: int) -> str:
+    """How far these items are from what `compare` goes by."""
+    from harness.opinions.lines import ENOUGH_TO_CORRECT, ENOUGH_TO_LEAD
+
+    for enough, what in ((ENOUGH_TO_LEAD, "go by people"), (ENOUGH_TO_CORRECT, "go by the judge corrected by people")):
+        if done < enough:
+            said = f"{done} of the {enough} items that `compare` needs to {what}"
+            if len(review.material.items) < enough:
+                return f"{said}; there are only {len(review.material.items)}"
+            return said if review.items >= enough else f"{said}: --n {ENOUGH_TO_CORRECT} goes on with more"
+    return f"{done} items: enough for `compare` to correct the judge, where people agree with it"
 
 
 def _counts(review: "Review", session: "Session") -> dict[str, object]:

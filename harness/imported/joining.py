@@ -35,10 +35,25 @@ def joined(recorded: Sequence[Family], imported: Sequence[Family]) -> list[Famil
         fitting.sort(key=lambda n: families[n].name != family.name)
         place = next(iter(fitting), None)
         if place is None:
-            alone.append(family)
+            alone.append(_with_note(family, recorded))
         else:
             families[place] = _with(families[place], family)
     return families + alone
+
+
+def _with_note(family: Family, recorded: Sequence[Family]) -> Family:
+    """Why results about the very items of a recorded table have a table of their own."""
+    alike = next((there for there in recorded if _items(there) & _items(family)), None)
+    if alike is None:
+        return family
+    what = f"{alike.metric} is recorded and not {family.name} {family.metric}"
+    note = f"its items are those of {alike.name}, of which {what}"
+    return replace(family, scores=[_noted(scores, note) for scores in family.scores])
+
+
+def _noted(scores: Scores, note: str) -> Scores:
+    notes = [*scores.evaluation.notes, note]
+    return replace(scores, evaluation=scores.evaluation.model_copy(update={"notes": notes}))
 
 
 def _same(recorded: Family, imported: Family) -> bool:

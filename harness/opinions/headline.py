@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from harness.opinions.findings import Headline, Opinion, Opinions
 from harness.opinions.lines import ENOUGH_TO_CORRECT, ENOUGH_TO_LEAD, FEWEST
 
+MOST_NAMED = 3  # more are counted; the table marks its rows
 FEWEST_TO_DISAGREE = 3  # items: through two there is always a line, up or down
 
 _WORDS: dict[Headline, str] = {
@@ -23,7 +24,7 @@ def headline_sentence(shown: Opinions) -> str:
     if len(by) == 1:
         ((line, own),) = by.items()
         return f"go by {_WORDS[line]}{_why(line, own)}"
-    parts = (f"{_WORDS[line]} ({', '.join(name for name, _ in own)}){_why(line, own)}" for line, own in by.items())
+    parts = (f"{_WORDS[line]} ({_listed([name for name, _ in own])}){_why(line, own)}" for line, own in by.items())
     return f"go by {'; '.join(parts)}"
 
 
@@ -34,10 +35,9 @@ def disagreement(shown: Opinions) -> str:
     if not apart:
         return ""
     how = "do not agree" if all(r <= 0 for _, _, r in apart) else "hardly agree"
-    if len(apart) < len(known):
-        return f"people and judge {how} on {', '.join(f'{name} (r {_r(r)})' for name, _, r in apart)}"
-    ends = sorted({_r(r) for _, _, r in apart}, key=float)
-    return f"people and judge {how} here (r {' to '.join(dict.fromkeys([ends[0], ends[-1]]))})"
+    where = "here" if len(apart) == len(known) else f"on {_listed([name for name, _, _ in apart])}"
+    ends = sorted((_r(r) for _, _, r in apart), key=float)
+    return f"people and judge {how} {where} (r {' to '.join(dict.fromkeys([ends[0], ends[-1]]))})"
 
 
 def _named(shown: Opinions) -> Iterator[Named]:
@@ -47,6 +47,10 @@ def _named(shown: Opinions) -> Iterator[Named]:
         yield f"{one.checkpoint} vs {one.baseline}", one
     for one in shown.wins:
         yield f"{one.checkpoint}'s wins", one
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} rows"
 
 
 def _why(line: Headline, own: Sequence[Named]) -> str:

@@ -1,10 +1,11 @@
 """The judge, people, and the judge corrected by people, as text."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from textwrap import wrap
 
+from rich.cells import cell_len
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -14,8 +15,8 @@ from harness.screen import visible
 
 WIDTH = 80
 NARROWEST_NAME = 8
-_LEGEND = "r: correlation of judge and people · worth labels: this many would tell as much"
-_Cells = list[str]
+WIDEST_NAME = 30  # longer ones are folded
+_LEGEND = "r: correlation of judge and people · worth labels: so many alone tell as much"
 
 
 def opinions_parts(shown: Opinions) -> Iterator[RenderableType]:
@@ -41,26 +42,31 @@ def _corrects(shown: Opinions) -> bool:
 
 def _table(shown: Opinions) -> RichTable:
     """Columns of the correction only where there is one."""
-    sections = [("", shown.scores, _estimate), ("", shown.differences, _difference), ("wins % ", shown.wins, _estimate)]
     titles = ["judge alone", "people", *(["corrected", "r", "worth\nlabels"] if _corrects(shown) else [])]
+    sections = [("", shown.scores, _estimate), ("", shown.differences, _difference), ("wins % ", shown.wins, _estimate)]
+    rows: list[list[str]] = []
+    for title, some, cell in sections:
+        if some and some[0].baseline:
+            rows.append([f" {title}vs {visible(some[0].baseline)}"])
+        rows += [_row(one, cell)[: len(titles) + 1] for one in some]
+    roomy = _fits([["", *titles], *rows])
     made = RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    rows = [_row(one, cell)[: len(titles) + 1] for _, some, cell in sections for one in some]
-    columns = list(zip(titles, [*zip(*rows, strict=True)][1:], strict=True))
-    widths = [max(map(len, [*title.split("\n"), *cells])) for title, cells in columns]
-    roomy = NARROWEST_NAME + sum(width + 1 for width in widths) <= WIDTH
     made.add_column("", overflow="fold", min_width=NARROWEST_NAME)
     for title in titles:
         made.add_column(title, justify="right", no_wrap=True)
-    left = iter(rows)
-    for title, some, _ in sections:
-        if some and some[0].baseline:
-            made.add_row(Text(f" {title}vs {visible(some[0].baseline)}", style="dim"))
-        for (name, *cells), _one in zip(left, some, strict=False):
-            made.add_row(escape(name), *(text if roomy else text.replace(" ", "\n") for text in cells))
+    for name, *cells in rows:
+        shown_as = (text if roomy else text.replace(" ", "\n") for text in cells)
+        made.add_row(Text(name, style="" if cells else "dim"), *shown_as)
     return made
 
 
-def _row(one: Opinion, cell: Callable[[Line], str]) -> _Cells:
+def _fits(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether estimates and intervals have room side by side, and names beside them."""
+    name, *widths = [max(cell_len(line) for text in column for line in text.split("\n")) for column in zip_longest(*rows, fillvalue="")]
+    return min(name, WIDEST_NAME) + sum(width + 1 for width in widths) <= WIDTH
+
+
+def _row(one: Opinion, cell: Callable[[Line], str]) -> list[str]:
     lines: dict[Headline, Line | None] = {"judge": one.judge, "people": one.people, "corrected": one.corrected}
     cells = [_marked(cell(line) if line else "–", name == one.headline) for name, line in lines.items()]
     worth = "–" if one.corrected is None else f"{one.corrected.n:.0f}"

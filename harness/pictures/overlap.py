@@ -66,13 +66,19 @@ def _most(overlap: Overlap) -> bool:
 
 def clean_lines(overlaps: Sequence[Overlap]) -> Iterator[Text]:
     """One sentence for all data sets of which nothing was found in the same training data."""
+    for sentence in clean_sentences(overlaps):
+        yield from _wrapped(sentence)
+
+
+def clean_sentences(overlaps: Sequence[Overlap]) -> Iterator[str]:
+    """The same, not folded."""
     # What checkpoints remember is the leakage that is told anyway.
     clean = [one for one in overlaps if not says_something(one) and one.source != "remembered"]
     clean.sort(key=lambda one: one.train)
     for (train, entries), group in groupby(clean, key=lambda one: (one.train, one.entries)):
         names = dict.fromkeys(visible(one.dataset.rpartition("-")[0] or one.dataset) for one in group)
         many = f" ({entries:,} entries)" if entries else ""
-        yield from _wrapped(f"overlap: no item of {' or '.join(names)} occurs in {visible(train)}{many}")
+        yield f"overlap: no item of {' or '.join(names)} occurs in {visible(train)}{many}"
 
 
 def says_something(overlap: Overlap) -> bool:

@@ -55,13 +55,22 @@ def help_picture(keys: Keys) -> Group:
     return Group(*(Text(line) for line in [*said, *(f"{key}  {what}" for key, what in HELP.items())]))
 
 
-def answered_line(did: Did, key: str, keys: Keys) -> Text:
-    """What a key has done."""
+def answered_line(did: Did, key: str, keys: Keys, place: int) -> Text:
+    """What a key has done.
+
+    Args:
+        did: That.
+        key: Which.
+        keys: What they mean.
+        place: Number of the question it was about, from 1: the next one may be on the screen already.
+    """
     if did == "labelled":
-        return Text(f"→ {_meaning(key.lower(), keys.scores[key.lower()], keys)}")
+        return Text(f"{place} → {_meaning(key.lower(), keys.scores[key.lower()], keys)}")
+    if did == "skipped":
+        return Text(f"{place} → skipped")
     if did == "unknown":
         return Text(f"{visible(key) or 'that'}: no key of these; ? tells what they do", style="yellow")
-    return Text(f"→ {did}")
+    return Text("→ undone: this one again" if did == "undone" else f"→ {did}")
 
 
 def _meaning(key: str, score: float, keys: Keys) -> str:

@@ -1,20 +1,19 @@
-"""What stands beside the numbers: people, the panel of judges, overlap with training data, agreements."""
+"""What stands beside the numbers: people, the panel of judges, agreements."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from harness.cards.panel import Panel
 from harness.findings import Agreement
+from harness.opinions.findings import Headline, Opinion, Opinions
 from harness.opinions.findings import Line as OneLine
-from harness.opinions.findings import Opinion, Opinions
-from harness.overlap.findings import Overlap
 from harness.reporting.grids import Cell, Grid, Line
-from harness.reporting.numbers import NONE, count, digits_of, interval, number, signed
+from harness.reporting.numbers import NONE, count, interval, number, signed
 
-_HEADLINES = {"judge": "judge alone", "people": "people alone", "corrected": "judge corrected by people"}
+_SHORT: dict[Headline, str] = {"judge": "the judge", "people": "people", "corrected": "corrected"}
 
 
 def opinions_grids(opinions: Opinions) -> list[Grid]:
-    """The judge, people, and the judge corrected by people: of each checkpoint, then of each against the baseline."""
+    """The judge, people, and the judge corrected by people: of scores, of differences to the baseline, of wins."""
     digits = 1 if opinions.scale[1] - opinions.scale[0] > 20 else 2
     made = []
     if opinions.scores:
@@ -22,79 +21,47 @@ def opinions_grids(opinions: Opinions) -> list[Grid]:
     if opinions.differences:
         base = opinions.differences[0].baseline
         made.append(_opinions(f"Differences to {base} by judge and people", opinions.differences, digits, sign=True))
+    if opinions.wins:
+        caption = f"Wins against {opinions.wins[0].baseline} by judge and people, % (a tie is half)"
+        made.append(_opinions(caption, opinions.wins, 1, sign=False))
     return made
 
 
 def _opinions(caption: str, lines: Sequence[Opinion], digits: int, *, sign: bool) -> Grid:
-    def said(line: OneLine | None, what: str = "items") -> Cell:
+    def said(opinion: Opinion, which: Headline, line: OneLine | None) -> Cell:
         if line is None:
             return Cell(NONE)
-        shown = (signed if sign else number)(line.estimate, digits)
-        return Cell(f"{shown} ({interval(line.low, line.high, digits, sign=sign)}), {line.n:.0f} {what}")
+        tone = "headline" if opinion.headline == which else ""
+        ends = interval(line.low, line.high, digits, sign=sign)
+        return Cell((signed if sign else number)(line.estimate, digits), ends=ends, tone=tone)
 
+    def n_of(line: OneLine | None) -> Cell:
+        return Cell(NONE if line is None else count(round(line.n)))
+
+    estimates = ["judge alone, 95 % interval", "people alone", "judge corrected by people"]
+    rest = ["go by", "labelled", "labels' worth", "judged", "correlation", "weight of the judge"]
     return Grid(
         caption=caption,
-        head=["checkpoint", *_HEADLINES.values(), "correlation", "weight of the judge", "go by"],
+        head=["checkpoint", *estimates, *rest],
         lines=[
             Line(
                 opinion.checkpoint,
                 [
-                    said(opinion.judge),
-                    said(opinion.people, "labelled"),
-                    said(opinion.corrected, "labels' worth"),
+                    said(opinion, "judge", opinion.judge),
+                    said(opinion, "people", opinion.people),
+                    said(opinion, "corrected", opinion.corrected),
+                    Cell(_SHORT[opinion.headline]),
+                    n_of(opinion.people),
+                    n_of(opinion.corrected),
+                    n_of(opinion.judge),
                     Cell(number(opinion.r, 2)),
                     Cell(number(opinion.weight, 2)),
-                    Cell(_HEADLINES[opinion.headline]),
                 ],
             )
             for opinion in lines
         ],
-        left=(0, 6),
+        left=(0, 4),
     )
-
-
-def overlap_grid(overlap: Overlap) -> Grid | None:
-    """Each score on all items, and on those that do not occur in the training data."""
-    if not overlap.scores:
-        return None
-    digits = digits_of(score.all_items for score in overlap.scores)
-    minus = [f"minus {overlap.baseline}" if overlap.baseline else "difference", "95 % interval of the difference"]
-    return Grid(
-        caption=f"{overlap.table}: {overlap.metric} with and without what occurs in {overlap.train}",
-        head=["checkpoint", "all items", "items", "without overlap", "95 % interval", "items left", *minus],
-        lines=[
-            Line(
-                score.checkpoint,
-                [
-                    Cell(number(score.all_items, digits)),
-                    Cell(count(score.n)),
-                    Cell(number(score.clean, digits)),
-                    Cell(interval(score.low, score.high, digits)),
-                    Cell(count(score.n_clean)),
-                    Cell(signed(score.difference, digits)),
-                    Cell(interval(score.difference_low, score.difference_high, digits, sign=True)),
-                ],
-            )
-            for score in overlap.scores
-        ],
-    )
-
-
-def overlap_lines(overlap: Overlap) -> Iterator[str]:
-    """What was looked for and what was found."""
-    near = f", {count(overlap.near)} more share at least {overlap.threshold:.0%} of it with one training entry"
-    of = f" of {count(overlap.entries)} entries" if overlap.entries else ""
-    yield (
-        f"{overlap.dataset} in {overlap.train}{of}: {count(overlap.items)} items looked for; {count(overlap.exact)} "
-        f"are in there whole{near if overlap.n else ''}."
-    )
-    if overlap.textless:
-        yield f"{count(overlap.textless)} items could not be looked for, since the run keeps no question of theirs."
-    if overlap.note:
-        yield overlap.note
-    answered = sum(found.with_answer for found in overlap.found)
-    if answered:
-        yield f"{count(answered)} of them are in there with the expected answer."
 
 
 def panel_grid(panel: Panel) -> Grid:
@@ -102,13 +69,12 @@ def panel_grid(panel: Panel) -> Grid:
     digits = 1 if panel.scale[1] - panel.scale[0] > 20 else 2
     return Grid(
         caption="Several judges on the same items",
-        head=["checkpoint", "mean", "95 % interval", *panel.judges, *(f"without {judge}" for judge in panel.judges)],
+        head=["checkpoint", "mean, 95 % interval", *panel.judges, *(f"without {judge}" for judge in panel.judges)],
         lines=[
             Line(
                 row.checkpoint,
                 [
-                    Cell(number(row.mean, digits)),
-                    Cell(interval(row.low, row.high, digits)),
+                    Cell(number(row.mean, digits), ends=interval(row.low, row.high, digits)),
                     *(Cell(number(row.by_judge.get(judge), digits)) for judge in panel.judges),
                     *(Cell(number(row.without.get(judge), digits)) for judge in panel.judges),
                 ],

@@ -1,13 +1,15 @@
 """Tables as grids of cells, from which both the page and its Markdown twin are drawn."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.comparing.side_by_side import LEVEL
-from harness.findings import JUDGED, Row, Table
+from harness.findings import JUDGED, Pick, Row, Table
 from harness.records import Comparison
-from harness.reporting.numbers import NONE, count, interval, number, p_value, signed
+from harness.reporting.numbers import NONE, count, ends_of, interval, number, p_value, signed
+from harness.reporting.paths import dataset_name
 
 Show = Literal["all", "better", "worse", "same"]
 
@@ -32,12 +34,18 @@ class Cell:
     Attributes:
         text: What it says.
         links: In place of the text: numbers that lead to items, with "/" between them.
-        tone: Of the verdict: "better", "worse" or "".
+        tone: Of the verdict: "better", "worse"; of an estimate to go by "headline"; else "".
+        ends: Of an estimate: its interval, beside it or, on a narrow screen, below it.
     """
 
     text: str
     links: Sequence[Link] = ()
     tone: str = ""
+    ends: str = ""
+
+    def __str__(self) -> str:
+        """In one line."""
+        return f"{self.text} ({self.ends})" if self.ends else self.text
 
 
 @dataclass(frozen=True)
@@ -66,12 +74,14 @@ class Grid:
         head: Titles of the columns, the first of which is that of the names.
         lines: Rows.
         left: Places of columns that hold words; the others hold numbers.
+        against: Whom links to items compare with; the table's baseline where it is "".
     """
 
     caption: str
     head: list[str]
     lines: list[Line]
     left: Sequence[int] = field(default_factory=lambda: (0,))
+    against: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,30 @@ def main_grid(table: Table, pick: str | None) -> Grid:
         pick: Name of the pick.
     """
     return _grid(table, _COLUMNS, caption_of(table), pick)
+
+
+def deciding_grid(table: Table, pick: str) -> Grid:
+    """The validation items on which the pick was made."""
+    on = "the validation items on which the pick was made"
+    return _grid(table, _COLUMNS, f"{table.name}: {_what(table)} on {on}", pick)
+
+
+def against_grid(pick: Pick, digits: int) -> Grid | None:
+    """Every other checkpoint against the pick, on the test items; None where none could be compared with it."""
+    if not pick.others:
+        return None
+    return Grid(
+        caption=f"Each other checkpoint against {pick.name}, on the test items",
+        head=["checkpoint", f"minus {pick.name}, 95 % interval", "p adjusted", "verdict", "better / worse / same"],
+        lines=[
+            Line(
+                c.checkpoint, [_difference(c, digits), Cell(p_value(c.p_adjusted)), _verdict(c, digits), _counts(c, 0)]
+            )
+            for c in pick.others
+        ],
+        left=(0, 3),
+        against=pick.name,
+    )
 
 
 def more_grid(table: Table) -> Grid | None:
@@ -120,17 +154,21 @@ def _grid(table: Table, columns: Sequence[_Column], caption: str, pick: str | No
 def caption_of(table: Table) -> str:
     """What a table shows, on what."""
     better = all(row.summary.higher_is_better for row in table.rows)
-    what = {"judge": "mean score", "preference": f"wins against {table.baseline}, %"}.get(table.kind, table.metric)
-    on = "" if table.kind == "benchmark" else f" on {table.dataset.rpartition('-')[0] or table.dataset}"
-    return f"{table.name}: {what}{on}{'' if better else ' (lower is better)'}"
+    on = "" if table.kind == "benchmark" else f" on {dataset_name(table.dataset)}"
+    return f"{table.name}: {_what(table)}{on}{'' if better else ' (lower is better)'}"
+
+
+def _what(table: Table) -> str:
+    return {"judge": "mean score", "preference": f"wins against {table.baseline}, %"}.get(table.kind, table.metric)
 
 
 def _estimate(row: Row, digits: int) -> Cell:
-    return Cell(number(row.summary.estimate, digits))
+    s = row.summary
+    return Cell(number(s.estimate, digits), ends=ends_of(s.estimate, s.low, s.high, digits))
 
 
-def _interval(row: Row, digits: int) -> Cell:
-    return Cell(interval(row.summary.low, row.summary.high, digits))
+def _difference(c: Comparison, digits: int) -> Cell:
+    return Cell(signed(c.difference, digits), ends=interval(c.low, c.high, digits, sign=True))
 
 
 def _scored(row: Row, digits: int) -> Cell:
@@ -184,18 +222,17 @@ def _of_seeds(c: Comparison, digits: int) -> Cell:
     return Cell(NONE if c.seeds is None else f"{c.seeds[0]} and {c.seeds[1]}")
 
 
+# Those that a reader on a telephone needs come first: the others are off the screen there.
 _COLUMNS = (
-    _Column("estimate", _estimate),
-    _Column("95 % interval", _interval),
-    _Column("scored", _scored),
-    _Column("minus baseline", _compared(lambda c, digits: Cell(signed(c.difference, digits)))),
-    _Column("95 % interval of the difference", _compared(lambda c, d: Cell(interval(c.low, c.high, d, sign=True)))),
-    _Column("p", _compared(lambda c, digits: Cell(p_value(c.p)))),
+    _Column("estimate, 95 % interval", _estimate),
+    _Column("minus baseline, 95 % interval", _compared(_difference)),
     _Column("p adjusted", _compared(lambda c, digits: Cell(p_value(c.p_adjusted)))),
-    _Column("better / worse / same", _compared(_counts)),
     _Column("verdict", _compared(_verdict), words=True),
+    _Column("better / worse / same", _compared(_counts)),
+    _Column("scored", _scored),
 )
 _MORE = (
+    _Column("p, not adjusted", _compared(lambda c, digits: Cell(p_value(c.p)))),
     _Column("could have missed", _compared(lambda c, digits: Cell(number(c.detectable, digits)))),
     _Column("p of a difference beyond the margin", _compared(lambda c, digits: Cell(p_value(c.p_same)))),
     _Column("in clusters", _compared(_clustered)),
@@ -245,8 +282,22 @@ def remarks(table: Table) -> Iterator[str]:
         yield f"Items come in clusters ({table.clusters}){of}."
     unseen = [r.comparison for r in table.rows if r.comparison and r.comparison.verdict == "can't tell"]
     if unseen:
-        listed = ", ".join(f"{number(c.detectable, digits)} ({c.checkpoint})" for c in unseen)
-        yield f"Can't tell: a true difference smaller than {listed} is seen less than 4 times in 5."
+        known = [f"{number(c.detectable, digits)} ({c.checkpoint})" for c in unseen if math.isfinite(c.detectable)]
+        if known:
+            yield f"Can't tell: a true difference smaller than {', '.join(known)} is seen less than 4 times in 5."
+        if free := [c.checkpoint for c in unseen if math.isinf(c.detectable)]:
+            yield f"Nothing says what could have been missed of {', '.join(free)}: what is known does not vary enough."
     for metric, values in table.others.items():
         yield f"{metric}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
     yield from table.warnings
+    yield from notes_of(table)
+
+
+def notes_of(table: Table) -> Iterator[str]:
+    """What the reader should know of the outcomes; checkpoints with the same notes together."""
+    alike: dict[str, list[str]] = {}
+    for name, notes in table.notes.items():
+        alike.setdefault("; ".join(notes), []).append(name)
+    for said, names in alike.items():
+        if said:
+            yield f"{', '.join(names)}: {said}."

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator
 
-from harness.findings import JUDGED, Report, Settle, Table
-from harness.reporting.numbers import count, number
+from harness.findings import JUDGED, Report, Table
+from harness.opinions.findings import Opinion
+from harness.pictures.report import settle_lines
+from harness.reporting.numbers import count, interval, number, signed
+from harness.reporting.overlaps import leakage_of
+from harness.reporting.paths import brief
 
 
 def limits_of(report: Report) -> list[str]:
@@ -11,9 +15,9 @@ def limits_of(report: Report) -> list[str]:
     return [
         *_of_the_pick(report),
         *_of_the_judges(report),
-        *_of_the_data(report),
+        *leakage_of(report),
         *_of_the_tables(report),
-        *map(_settled, report.settle),
+        *_settled(report),
         *_left_out(report),
     ]
 
@@ -36,24 +40,20 @@ def _of_the_judges(report: Report) -> Iterator[str]:
     for card in report.cards:
         for warning in card.warnings:
             yield f"Beware of {card.judge}: {warning}."
-    if report.opinions:
-        yield from report.opinions.notes
+    for one in report.opinions.differences if report.opinions else ():
+        yield from _against_the_judge(one)
 
 
-def _of_the_data(report: Report) -> Iterator[str]:
-    leaked = {name: n for name, n in report.leaked.items() if n}
-    for name, n in leaked.items():
-        yield f"{count(n)} test items are among the entries that {name} was trained on."
-    if report.headline and not report.leaked:
-        yield "Whether test items were trained on is not known: no checkpoint here remembers its training data."
-    elif report.leaked and not leaked:
-        yield "No test item is among the entries trained on, as far as the checkpoints remember them."
-    for overlap in report.overlaps:
-        if found := overlap.exact + overlap.near:
-            yield (
-                f"{count(found)} of {count(overlap.items)} items of {overlap.dataset} occur in {overlap.train} "
-                f"({count(overlap.exact)} word for word)."
-            )
+def _against_the_judge(one: Opinion) -> Iterator[str]:
+    """A difference that people's labels change; what limits these labels stands beside the whole table."""
+    line = {"judge": None, "people": one.people, "corrected": one.corrected}[one.headline]
+    if line is not None:
+        by = "people's labels" if one.headline == "people" else "the judge corrected by people"
+        ends = interval(line.low, line.high, 1, sign=True)
+        yield (
+            f"By {by} {one.checkpoint} minus {one.baseline} is {signed(line.estimate, 1)} ({ends}), where the judge "
+            f"alone says {signed(one.judge.estimate, 1)}."
+        )
 
 
 def _of_the_tables(report: Report) -> Iterator[str]:
@@ -87,18 +87,16 @@ def _unscored(table: Table) -> Iterator[str]:
     yield f"{table.name}: {count(sum(why.values()))} of {count(total)} values are missing ({reasons}){at_most}."
 
 
-def _settled(settle: Settle) -> str:
-    return (
-        f"To tell {settle.checkpoint} from {settle.pick} at {settle.points:g} points takes about "
-        f"{count(settle.needed)} items; there are {count(settle.n)}."
-    )
+def _settled(report: Report) -> Iterator[str]:
+    for line in settle_lines(report.settle):
+        yield f"{line[:1].upper()}{line[1:]}."
 
 
 def _left_out(report: Report) -> Iterator[str]:
     for name, notes in report.notes.items():
-        yield f"{name}: {'; '.join(notes)}."
+        yield f"{brief(name, report.run)}: {'; '.join(notes)}."
     for name, why in report.skipped.items():
-        yield f"Left out: {name}: {why}."
+        yield f"Left out: {brief(name, report.run)}: {why}."
     if report.left_out:
         yield f"Not shown: {', '.join(report.left_out)}."
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 NONE = "–"
+UNKNOWN = "unknown"
 
 
 def digits_of(values: Iterable[float | None]) -> int:
@@ -13,9 +14,11 @@ def digits_of(values: Iterable[float | None]) -> int:
 
 
 def number(value: float | None, digits: int) -> str:
-    """With a true minus sign; a dash where there is none, or no end to it."""
-    if value is None or not math.isfinite(value):
+    """With a true minus sign; a dash where there is none, and in words where it may be anything."""
+    if value is None or math.isnan(value):
         return NONE
+    if math.isinf(value):
+        return UNKNOWN
     text = f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
@@ -23,15 +26,25 @@ def number(value: float | None, digits: int) -> str:
 def signed(value: float | None, digits: int) -> str:
     """A difference: with its sign, unless it is nothing."""
     text = number(value, digits)
-    return text if text.startswith(("−", NONE)) or not text.strip("0.") else f"+{text}"
+    return text if text.startswith(("−", NONE, UNKNOWN)) or not text.strip("0.") else f"+{text}"
 
 
 def interval(low: float | None, high: float | None, digits: int, *, sign: bool = False) -> str:
-    """Both ends; a dash where one is unknown."""
-    if low is None or high is None or not math.isfinite(low + high):
+    """Both ends; a dash where there is no interval, and in words where an end may be anywhere."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
         return NONE
+    if math.isinf(low) or math.isinf(high):
+        return UNKNOWN
     shown = signed if sign else number
     return f"{shown(low, digits)} to {shown(high, digits)}"
+
+
+def ends_of(estimate: float | None, low: float | None, high: float | None, digits: int) -> str:
+    """The interval of an estimate; nothing where there is no estimate, and in words where nothing tells the ends."""
+    if estimate is None or math.isnan(estimate):
+        return ""
+    shown = interval(low, high, digits)
+    return UNKNOWN if shown == NONE else shown
 
 
 def p_value(p: float | None) -> str:

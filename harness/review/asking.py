@@ -47,6 +47,16 @@ class Review:
         """Items asked about."""
         return len(self._drawn())
 
+    def items_done(self, session: Session) -> int:
+        """Items of which every answer asked about here has somebody's label.
+
+        Raises:
+            HarnessError: If labels cannot be read.
+        """
+        said = {frozenset(label.responses) for label in kept_labels(self.run)}
+        open_ones = {question.item_id for question in session.questions if _responses(question) not in said}
+        return len({question.item_id for question in session.questions} - open_ones)
+
     def _drawn(self) -> list[Drawn]:
         """The sample without items that none of the checkpoints was asked: they belong to others."""
         here = set(self.material.items)

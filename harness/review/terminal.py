@@ -14,8 +14,10 @@ ESCAPE = "\x1b"
 Read = Callable[[], str | None]  # a key; None when there is nothing more to read
 
 
-def review(session: Session, screen: Screen, *, key: Read, line: Read) -> None:
-    """Ask until nothing is left, the person quits, or input ends.
+def review(session: Session, screen: Screen, *, key: Read, line: Read) -> int:
+    """Ask until nothing is left, the person quits, or input ends; how many keys were read.
+
+    At a terminal each question has the screen to itself, below a line that says what was made of the one before.
 
     Args:
         session: What is asked.
@@ -23,25 +25,33 @@ def review(session: Session, screen: Screen, *, key: Read, line: Read) -> None:
         key: Reads a key.
         line: Reads a line, for notes.
     """
-    shown = None
+    shown, read = None, 0
     while (question := session.current) is not None:
         if question is not shown:
             screen.show(question_picture(question, session.place, len(session.questions), width=screen.width))
             screen.show(keys_line(session.keys))
             shown = question
-        pressed = key()
+        place, pressed = session.place, key()
         if pressed is None:
-            return
+            break
+        read += 1
         did = session.press(pressed)
         if did == "note":
-            screen.show("note (a line; empty for none):")
-            session.note = (line() or "").strip()
-            screen.show(f"noted: {session.note}" if session.note else "no note")
+            _take_note(session, screen, line)
         elif did == "help":
             screen.show(help_picture(session.keys))
         else:
-            screen.show(answered_line(did, pressed, session.keys))
-            shown = None if did == "undone" else shown
+            if session.current not in (question, None):
+                (screen.err if screen.json else screen.out).clear()  # nothing where it is no terminal
+            screen.show(answered_line(did, pressed, session.keys, place))
+    return read
+
+
+def _take_note(session: Session, screen: Screen, line: Read) -> None:
+    screen.show("note (a line; empty for none):")
+    session.note = (line() or "").strip()
+    screen.show(f"noted: {session.note}" if session.note else "no note")
+    screen.show(keys_line(session.keys))
 
 
 def readers(stdin: TextIO | None = None) -> tuple[Read, Read]:
