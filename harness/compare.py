@@ -101,6 +101,7 @@ def compare(
             report.opinions = opinions_of(run, judged.family, names, judges_own)
         if not counted:
             report.notes[str(run.folder)] = ["cannot be written, so this look at the test set is not counted"]
+    report.remarks = [] if baseline else [*_unnamed_base(recorded, checkpoints, names.get(base, base))]
     report.losses = _losses(checkpoints, names)
     report.breakdowns = _breakdowns(run, contests, baselines, by)
     report.agreements = agreements(run, plain, names)
@@ -138,6 +139,15 @@ def _tell_of_judged(report: Report, judged: Contests, shown: Sequence[Family], b
     own = [s for s in family.scores if not s.anchor]
     report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in own if s.checkpoint.remembers}
     report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in own if s.evaluation.notes}
+
+
+def _unnamed_base(recorded: RunFile, shown: Sequence[CheckpointRecord], baseline: str) -> Iterator[str]:
+    """Where the base of what is shown is recorded and not shown: with whom it is compared instead."""
+    there = {c.fingerprint for c in shown}
+    bases = {c.base_fingerprint for c in shown} - there
+    missed = next((c for c in recorded.checkpoints.values() if c.fingerprint in bases), None)
+    if missed is not None and len(shown) > 1:
+        yield f"compared with {baseline}; --baseline {missed.name} compares with what they were trained from"
 
 
 def _nothing(run: Run) -> str:

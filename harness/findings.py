@@ -252,6 +252,7 @@ class Report(BaseModel):
         settle: What would tell apart from the pick those that cannot be told from it.
         opinions: The judge, people, and the judge corrected by people; None where people said nothing of these.
         overlaps: What of the test items and benchmarks is known to be in training data, and the scores without it.
+        remarks: What else a reader may not expect, a sentence each.
     """
 
     run: str
@@ -272,6 +273,7 @@ class Report(BaseModel):
     settle: list[Settle] = []
     opinions: Opinions | None = None
     overlaps: list[Overlap] = []
+    remarks: list[str] = []
 
     def _repr_mimebundle_(
         self, include: Sequence[str] = (), exclude: Sequence[str] = (), **more: Any

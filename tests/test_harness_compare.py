@@ -256,3 +256,14 @@ def test_validation_losses_and_where_they_turned(run: Run) -> None:
     assert losses is not None
     assert losses.at == {"base": 4.0, "one": 2.0, "two": 2.5, "stray": None}
     assert (losses.turned, losses.steps) == (10, 20)
+
+
+def test_without_their_base_it_is_said_with_whom_checkpoints_are_compared(run: Run) -> None:
+    judged(run, "base", [1.0, 2.0, 3.0])
+    for step in (1, 2):
+        judged(run, checkpoint(f"step-{step}", base="base", step=step), [2.0, 3.0, 5.0])
+    assert compare(run).remarks == []
+    assert compare(run, wanted=["step-1", "step-2"]).remarks == [
+        "compared with step-1; --baseline base compares with what they were trained from"
+    ]
+    assert compare(run, wanted=["step-1", "step-2"], baseline="step-1").remarks == []

@@ -1,6 +1,7 @@
 """`ift-eval review`: what a person says of the answers."""
 
 import json as to_json
+import sys
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def review(
     checkpoints: Annotated[
-        list[str] | None, typer.Argument(metavar="[CKPT...]", help="By name; default: the base and the best.")
+        list[str] | None, typer.Argument(metavar="[CKPT...]", help="By name; default: the base and the pick.")
     ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Items to draw; each checkpoint's answers to them.")] = 50,
     pairs: Annotated[bool, typer.Option("--pairs", help="Which of two answers is better, each against the base.")] = (
@@ -53,13 +54,14 @@ def review(
     session = one.begin()
     _announce(one, session, screen)
     key, line = readers()
-    read = asked = 0
+    waiting, read = session.current is not None, 0
     try:
-        asked = session.labelled < len(session.questions)
         read = ask(session, screen, key=key, line=line)
     finally:
         _say_done(one, session, screen)
     screen.print_json(to_json.dumps(_counts(one, session), ensure_ascii=False, indent=1))
+    if waiting and not read and not sys.stdin.isatty():
+        raise HarnessError("nothing was read: standard input is empty; run it at a terminal, or hand in a key a line")
     return DONE
 
 
@@ -116,9 +118,11 @@ def _reached(review: "Review", done: int) -> str:
     """How far these items are from what `compare` goes by."""
     from harness.opinions.lines import ENOUGH_TO_CORRECT, ENOUGH_TO_LEAD
 
-    for enough, what in ((ENOUGH_TO_LEAD, "go by people"), (ENOUGH_TO_CORRECT, "go by the judge corrected by people")):
+    corrected = "the judge corrected by people"
+    first = f"people ({ENOUGH_TO_CORRECT}: {corrected})"
+    for enough, what in ((ENOUGH_TO_LEAD, first), (ENOUGH_TO_CORRECT, corrected)):
         if done < enough:
-            said = f"{done} of the {enough} items that `compare` needs to {what}"
+            said = f"{done} of the {enough} items that `compare` needs to go by {what}"
             if len(review.material.items) < enough:
                 return f"{said}; there are only {len(review.material.items)}"
             return said if review.items >= enough else f"{said}: --n {ENOUGH_TO_CORRECT} goes on with more"

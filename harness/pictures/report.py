@@ -159,6 +159,7 @@ def _closing(report: Report, *, full: bool) -> Iterator[str]:
         yield f"{name}: {'; '.join(notes)}"
     for name, why in report.skipped.items():
         yield f"left out: {name}: {why}"
+    yield from report.remarks
     if report.left_out:
         yield f"not shown: {', '.join(report.left_out)}; --dataset and --judge choose too"
 

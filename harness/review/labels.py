@@ -165,12 +165,11 @@ def _by_hand(raw: object, place: str) -> PersonLabel:
         HarnessError: If it is no label.
     """
     label = label_of(raw, place)
-    dataset = str(raw.get("dataset") or "") if isinstance(raw, dict) else ""
     return PersonLabel(
-        key=label_key(dataset, label.item_id, label.rater, label.checkpoint),
+        key=label_key(label.dataset, label.item_id, label.rater, label.checkpoint),
         item_id=label.item_id,
         checkpoint=label.checkpoint,
-        dataset=dataset,
+        dataset=label.dataset,
         rater=label.rater,
         scale=label.scale,
         score=label.score,

@@ -6,6 +6,7 @@ from statistics import fmean
 
 from finetune.instructions import Entry, read_entries
 from harness.comparing.baseline import usual_baseline
+from harness.comparing.picking import base_and_pick, validation_of
 from harness.comparing.scores import EXPECTED, Family
 from harness.comparing.select import families
 from harness.errors import HarnessError, unknown_name
@@ -24,7 +25,7 @@ class Wanted:
     """What is to be reviewed.
 
     Attributes:
-        checkpoints: Names; the baseline and the best when empty, where a judge can tell; else all.
+        checkpoints: Names; the baseline and the pick when empty, where a judge can tell; else all.
         dataset: Beginning of the data set's name; the newest test set when None.
         judge: Beginning of the judge's name; the newest when None.
         n: Items to draw.
@@ -93,8 +94,8 @@ def material_of(run: Run, wanted: Wanted) -> Material:
         names = {recorded.checkpoints[slug].name for slug in newest}
         raise unknown_name(f"checkpoint with answers to {dataset}", silent[0], names)
     there = [c for c in there if c.slug in newest]
-    family = _family(run, recorded, there, dataset, wanted.judge)
-    chosen = _base_first(there if wanted.checkpoints else _base_and_best(there, family))
+    family, validation = _families(run, recorded, there, dataset, wanted.judge)
+    chosen = _base_first(there if wanted.checkpoints else _base_and_pick(there, family, validation))
     path = run.data_file(dataset)
     return Material(
         dataset=dataset,
@@ -144,26 +145,30 @@ def _dataset(answered: Sequence[Evaluation], wanted: str | None) -> str:
     return found[-1]
 
 
-def _family(
+def _families(
     run: Run, recorded: RunFile, checkpoints: Sequence[CheckpointRecord], dataset: str, judge: str | None
-) -> Family | None:
-    """What the newest judge, or the one named, said of the answers; without any, strata do without."""
+) -> tuple[Family | None, Family | None]:
+    """What the newest judge, or the one named, said of the answers, and of those to validation items.
+
+    Without any, strata do without.
+    """
     judged = [e for e in recorded.evaluations if e.stage == "judge" and e.dataset == dataset]
     if not judged and judge is None:
-        return None
+        return None, None
     shown, _ = families(run, recorded, checkpoints, datasets={dataset}, judges=[judge] if judge else [])
-    return next((f for f in shown if f.kind in JUDGED and f.dataset == dataset), None)
+    family = next((f for f in shown if f.kind in JUDGED and f.dataset == dataset), None)
+    return family, validation_of(family, shown) if family else None
 
 
-def _base_and_best(there: Sequence[CheckpointRecord], family: Family | None) -> list[CheckpointRecord]:
-    """The two whose difference decides; more would be more than a person reads."""
-    if family is None or len(there) <= 2:
+def _base_and_pick(
+    there: Sequence[CheckpointRecord], family: Family | None, validation: Family | None
+) -> list[CheckpointRecord]:
+    """The two whose difference decides, as `compare` picks; more would be more than a person reads."""
+    if family is None or len(there) <= 2 or all(s.checkpoint.slug == EXPECTED for s in family.scores):
         return list(there)
-    base = usual_baseline(there)
-    others = [s for s in family.scores if s.checkpoint.slug not in (base.slug, EXPECTED) and s.values]
-    if not others:
-        return [base]
-    return [base, max(others, key=lambda s: fmean(s.values.values())).checkpoint]
+    two = {s.checkpoint.slug for s in base_and_pick(family, validation)}
+    found = [c for c in there if c.slug in two]
+    return found if len(found) == 2 else list(there)
 
 
 def _base_first(chosen: Sequence[CheckpointRecord]) -> list[CheckpointRecord]:

@@ -29,6 +29,7 @@ class Label:
         score: On its scale.
         rater: Who said it; "" where nobody is named.
         scale: Lowest and highest score; None: the judge's.
+        dataset: Name or label of the data set that the item is of; "" where nobody said.
     """
 
     place: str
@@ -37,10 +38,11 @@ class Label:
     score: float
     rater: str
     scale: Scale | None
+    dataset: str = ""
 
 
 def read_labels(path: Path) -> list[Label]:
-    """Read JSONL, JSON or CSV with the fields item_id, checkpoint, score, and if wanted rater and scale.
+    """Read JSONL, JSON or CSV with the fields item_id, checkpoint, score, and if wanted rater, scale and dataset.
 
     Fields beside these are left alone. A scale is written 1-5 or [1, 5]. Of the labels that a review wrote (with a
     `key`) the last of each key counts; what was taken back, and what compares two answers, is passed over.
@@ -108,6 +110,7 @@ def label_of(raw: Any, place: str) -> Label:
         score=score,
         rater=str(raw.get("rater") or ""),
         scale=scale,
+        dataset=str(raw.get("dataset") or ""),
     )
 
 
