@@ -9,19 +9,20 @@ from harness.comparing.agreement import agreements
 from harness.comparing.by_field import by_field
 from harness.comparing.cast import cast_of
 from harness.comparing.contests import Contests
-from harness.comparing.fields import having, with_clusters
+from harness.comparing.fields import having, values_in, with_clusters
 from harness.comparing.groups import breakdown
 from harness.comparing.picking import pick_of, settle, validation_of
 from harness.comparing.recipes import as_recipes, parse_recipes, recipe_names
 from harness.comparing.scores import Family, Scores
 from harness.comparing.select import families
+from harness.comparing.side_by_side import FEW
 from harness.comparing.tables import baseline_of, table_for
 from harness.comparing.terms import PLAIN, Terms
 from harness.comparing.trajectory import trajectory
 from harness.errors import HarnessError, unknown_name
-from harness.findings import JUDGED, Breakdown, Losses, Report
+from harness.findings import JUDGED, Breakdown, Losses, Report, Table
 from harness.imported.joining import joined
-from harness.naming import display_names
+from harness.naming import display_names, legible
 from harness.opinions.opinions import opinions_of
 from harness.overlap.known import overlaps_known
 from harness.records import CheckpointRecord
@@ -89,12 +90,14 @@ def compare(
     contests = [Contests(family, names, terms) for family in shown]
     baselines = [baseline_of(family, base) for family in shown]
     tables = [table_for(*both, all_pairs=all_pairs) for both in zip(contests, baselines, strict=True)]
+    _refuse_unlike(recorded, wanted, checkpoints, shown, tables)
     report = Report(run=str(run.folder), baseline=names.get(base, base), tables=tables, left_out=left_out)
     judged = next((c for c in contests if c.family.kind in JUDGED and c.family.role == "test"), None)
     if judged:
         _tell_of_judged(report, judged, shown, base)
         report.looks, counted = _count_look(run, recorded, judged.family.dataset) if look else (0, True)
-        report.cards = [*_cards(run, shown, names, recorded)]
+        # Of each checkpoint for itself: the seeds of a recipe are no repeats of one answer.
+        report.cards = [*_cards(run, plain, names, recorded)]
         report.panel = panel_for(shown, names)
         if not recipes:  # people labelled answers of single checkpoints
             judges_own = baseline_of(judged.family, base).checkpoint
@@ -111,9 +114,20 @@ def compare(
 
 
 def _clustered(run: Run, shown: list[Family], field: str | None) -> list[Family]:
-    """With the items of those tables that have a field in clusters by it."""
-    values = having(run, shown, field, "--cluster") if field else {}
-    return [with_clusters(f, values[n], field) if field and n in values else f for n, f in enumerate(shown)]
+    """With the items of those tables that have a field in clusters by it.
+
+    Raises:
+        HarnessError: If no table has it, or all items of those that have it are in one cluster.
+    """
+    if field is None:
+        return shown
+    if any(scores.seeds for family in shown for scores in family.scores):
+        raise HarnessError("--group and --cluster: wanted one of them, found both")
+    values = having(run, shown, field, "--cluster")
+    several = {n for n, own in values.items() if len(set(values_in(own, shown[n].matrix.items).values())) > 1}
+    if not several:
+        raise HarnessError(f"--cluster {field}: wanted a field that tells sources apart, found one value for all items")
+    return [with_clusters(f, values[n], field) if n in several else f for n, f in enumerate(shown)]
 
 
 def _breakdowns(run: Run, contests: Sequence[Contests], baselines: Sequence[Scores], by: str | None) -> list[Breakdown]:
@@ -150,6 +164,28 @@ def _unnamed_base(recorded: RunFile, shown: Sequence[CheckpointRecord], baseline
         yield f"compared with {baseline}; --baseline {missed.name} compares with what they were trained from"
 
 
+def _refuse_unlike(
+    recorded: RunFile,
+    wanted: Sequence[str],
+    checkpoints: Sequence[CheckpointRecord],
+    shown: Sequence[Family],
+    tables: Sequence[Table],
+) -> None:
+    """Raise where those named were judged on other data or by another judge, or where nobody shares items."""
+    judged = next((f for f in shown if f.kind in JUDGED and f.role == "test"), None)
+    there = {s.checkpoint.slug for s in judged.scores} if judged else set()
+    for one in checkpoints if wanted and judged else ():
+        others = [e for e in recorded.evaluations if (e.checkpoint, e.stage, e.role) == (one.slug, "judge", "test")]
+        if judged and others and not any(s.seeds for s in judged.scores) and one.slug not in there:
+            raise HarnessError(
+                f"{one.name} was judged on {others[-1].dataset} by {others[-1].judge}, the others on {judged.dataset} "
+                f"by {judged.name.removeprefix('judge ')}; judge all of them alike"
+            )
+    several = [t for t in tables if sum(row.summary.n_scored >= FEW for row in t.rows) > 1]
+    if several and not any(row.comparison for t in tables for row in t.rows):
+        raise HarnessError(f"nothing can be compared: {several[0].warnings[0]}; evaluate all on the same items")
+
+
 def _nothing(run: Run) -> str:
     """That there is nothing to compare, and what to do: choose a run that lies beside this one, or make one."""
     beside = sorted(path.parent for path in run.folder.parent.glob("*/run.json") if path.parent != run.folder)
@@ -165,7 +201,7 @@ def _refuse_unknown(metrics: Sequence[str], shown: Sequence[Family]) -> None:
 
 def _added(shown: Sequence[Family]) -> dict[str, str]:
     """Names of those that are no checkpoints of the run: the expected answers, results made elsewhere."""
-    return {s.checkpoint.slug: s.checkpoint.name for family in shown for s in family.scores}
+    return {s.checkpoint.slug: legible(s.checkpoint.name) for family in shown for s in family.scores}
 
 
 def _count_look(run: Run, recorded: RunFile, dataset: str) -> tuple[int, bool]:

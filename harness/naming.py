@@ -7,6 +7,7 @@ from harness.checkpoints import parse_reference, resolve
 from harness.errors import HarnessError, unknown_name
 from harness.expansion import flaw, steps_in
 from harness.records import CheckpointRecord
+from harness.screen import visible
 from harness.store import RunFile
 
 
@@ -76,4 +77,9 @@ def _in_training_order(checkpoints: list[CheckpointRecord]) -> list[CheckpointRe
 def display_names(checkpoints: Sequence[CheckpointRecord]) -> dict[str, str]:
     """A name for each slug; where two checkpoints share one, with some of the fingerprint behind it."""
     names = [c.name for c in checkpoints]
-    return {c.slug: c.name if names.count(c.name) == 1 else shown_name(c) for c in checkpoints}
+    return {c.slug: legible(c.name if names.count(c.name) == 1 else shown_name(c)) for c in checkpoints}
+
+
+def legible(name: str) -> str:
+    """A name in one line, with what would move a terminal's cursor spelt out."""
+    return visible(name).replace("\n", "\\n")

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Stage = Literal["respond", "judge", "benchmark"]
 Role = Literal["test", "validation"]
 JSON = Any
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def now() -> str:
@@ -112,8 +113,8 @@ class Judged(Record):
     form: str = ""
     repeat: int = 0
     settings: dict[str, JSON] = {}
-    score: float | None
-    written: float | None = None
+    score: Finite | None
+    written: Finite | None = None
     mass: float | None = None
     unscored: str | None = None
     detail: str = ""

@@ -4,9 +4,11 @@ import random
 from collections.abc import Sequence
 
 from finetune.instructions import DataSet, Entry
+from harness.compare import compare
 from harness.judging.settings import JudgingSettings
 from harness.judging.stage import judge_all
 from harness.records import CheckpointRecord, Evaluation, Response
+from harness.reporting.document import Document, document_of
 from harness.respond import keep_data
 from harness.screen import Screen
 from harness.stages import Answered
@@ -28,6 +30,11 @@ NASTY = (
 )
 NASTY_NAME = "<script>window.ran=1</script>|`x`[y](javascript:alert(1))"
 SUBJECTS = ("abstract_algebra", "anatomy", "world_religions", "law<b>")
+
+
+def documented(run: Run, *, most: int | None = None) -> Document:
+    """What a report is made of, without counting as a look."""
+    return document_of(run, lambda catch: compare(run, seen=catch, look=False), most_items=most)
 
 
 def names_of(n: int, *, nasty: bool) -> list[CheckpointRecord]:

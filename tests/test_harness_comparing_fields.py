@@ -97,12 +97,22 @@ def test_items_in_clusters_are_no_more_than_their_clusters(run: Run) -> None:
     assert " intervals and p for items in clusters: 30 of document" in said
 
 
-def test_one_cluster_says_nothing_of_others(run: Run) -> None:
+def test_one_cluster_tells_nothing_of_others(run: Run) -> None:
     recorded(run)
-    table = compare(run, cluster="same").tables[0]
-    assert "with one cluster nothing can be said of others" in table.warnings[0]
-    assert table.rows[1].comparison is not None
-    assert (table.rows[1].comparison.p, table.rows[1].comparison.verdict) == (1.0, "can't tell")
+    said = in_process("compare", "--run", run.folder, "--cluster", "same").mistake()
+    assert said == "--cluster same: wanted a field that tells sources apart, found one value for all items"
+
+
+def test_items_without_the_field_are_clusters_by_themselves(run: Run) -> None:
+    keep_entries(run, [{"part": "a"} if n < 3 else {} for n in range(40)])
+    judged(run, "base", [20.0 + n % 7 for n in range(40)])
+    judged(run, "new", [21.0 + n % 5 for n in range(40)])
+    table = compare(run, cluster="part").tables[0]
+    assert table.warnings == ["37 items have no part; each of them counts as a cluster by itself"]
+    c = table.rows[1].comparison
+    assert c is not None
+    assert c.clustered is not None
+    assert c.clustered.clusters == 38
 
 
 @pytest.mark.parametrize("flag", ["--by", "--cluster"])

@@ -100,9 +100,37 @@ def test_what_one_was_never_asked_is_not_missing(run: Run) -> None:
     ]
 
 
-def test_nothing_in_common_is_said(run: Run) -> None:
+def test_without_common_items_there_is_nothing_to_compare(run: Run) -> None:
     judged(run, "base", {"a": 1.0, "b": 2.0, "c": 3.0})
     judged(run, "new", {"x": 1.0, "y": 2.0, "z": 3.0})
-    (table,) = compare(run).tables
+    assert in_process("compare", "--run", run.folder).mistake() == (
+        "nothing can be compared: new and base have fewer than 2 items in common, so they cannot be compared; "
+        "evaluate all on the same items"
+    )
+    judged(run, "third", {"a": 5.0, "b": 6.0, "c": 4.0})
+    table = compare(run).tables[0]
     assert table.warnings == ["new and base have fewer than 2 items in common, so they cannot be compared"]
-    assert "fewer than 2 items in common" in in_process("compare", "--run", run.folder).out
+    gate = in_process("compare", "--run", run.folder, "--fail-if-worse")
+    assert gate.code == 1
+    assert gate.warnings() == ["--fail-if-worse: new cannot be compared with base on judge ann+kind-v1"]
+
+
+def test_no_score_at_all_passes_no_gate(run: Run) -> None:
+    for name in ("base", "new"):
+        judged(run, name, ["timeout"] * 5)
+    said = in_process("compare", "--run", run.folder, "--fail-if-worse")
+    assert said.code == 1
+    assert "could be compared" in said.warnings()[-1]
+    assert (
+        in_process("compare", "--run", run.folder, "--fail-under", "nan").mistake()
+        == "--fail-under nan: wanted a number"
+    )
+
+
+def test_those_named_were_judged_alike_or_it_is_refused(run: Run) -> None:
+    judged(run, "base", [1.0, 2.0, 3.0], judge="ann+kind-v1")
+    judged(run, "new", [2.0, 3.0, 4.0], judge="ann+kind-v2")
+    assert in_process("compare", "base", "new", "--run", run.folder).mistake() == (
+        "base was judged on data-12345678 by ann+kind-v1, the others on data-12345678 by ann+kind-v2; "
+        "judge all of them alike"
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness.compare import compare
+from harness.comparing.terms import Terms
 from harness.findings import Report, Row
 from harness.stats.recipes import recipe_difference, recipe_mean
 from harness.store import Run
@@ -126,3 +127,35 @@ def test_the_recipes_on_the_screen(run: Run) -> None:
     assert said.code == 0
     assert " PICK new: +" in said.out
     assert "ift-eval show" not in said.out, "which knows no recipes"
+
+
+def test_what_does_not_vary_is_not_known_exactly(run: Run) -> None:
+    for name, value in (("old", 50.0), ("new", 60.0)):
+        for seed in (1, 2, 3):
+            judged(run, f"{name}-{seed}", [value] * 10)
+    found = row_of(compare(run, groups=GROUPS, terms=Terms(margin=20.0)), "new")
+    assert found.comparison is not None
+    assert found.summary.low is not None
+    assert found.summary.low < 50
+    assert found.comparison.high - found.comparison.low > 20
+    assert found.comparison.verdict == "better"
+
+
+def test_a_seed_is_no_baseline_and_clusters_are_not_told_apart_from_seeds(run: Run) -> None:
+    trained(run, "old", 40, seeds=(-1, 0, 1))
+    trained(run, "new", 60, seeds=(-1, 0, 1))
+    words = ("compare", "--run", run.folder, "--group", GROUPS[0], "--group", GROUPS[1])
+    assert "--baseline old-1 is a seed of old; compare with the recipe: --baseline old" in (
+        in_process(*words, "--baseline", "old-1").mistake()
+    )
+    assert (
+        in_process(*words, "--cluster", "source").mistake() == "--group and --cluster: wanted one of them, found both"
+    )
+    assert "wanted NAME=CKPT" in in_process("compare", "--run", run.folder, "--group", "a b=old-1,old-2").mistake()
+
+
+def test_seeds_are_no_repeats_of_one_answer_for_the_judge_card(run: Run) -> None:
+    trained(run, "old", 40, seeds=(-1, 0, 1))
+    (card,) = compare(run, groups=GROUPS[:1]).cards
+    assert (card.n, card.repeats) == (3 * N, None)
+    assert set(card.failed) == {"old-1", "old-2", "old-3"}

@@ -171,7 +171,7 @@ def test_one_name_twice_or_for_several_is_refused(tmp_path: Path) -> None:
     assert [*values_of(one(path, f"c={alone}"))] == ["a", "b", "c"]
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**9), 10**9) | st.booleans())
+@given(st.floats(-1e99, 1e99) | st.integers(-(10**9), 10**9) | st.booleans())
 def test_a_number_is_read_the_same_from_json_and_from_text(value: float) -> None:
     assert number(value) == number(json.dumps(value)) == float(value)
 
@@ -183,10 +183,10 @@ def test_words_are_never_guessed(text: str) -> None:
     except NotANumber:
         return
     known = text.strip() in GRADES or text.strip().lower() in GRADES
-    assert found is None or known or found == float(text)
+    assert found is None or known or found == float(text.strip())
 
 
-@pytest.mark.parametrize("text", ["c", "1_000", "A", "correct", "0x1", "7/10", "80%"])
+@pytest.mark.parametrize("text", ["c", "1_000", "1e308", "A", "correct", "0x1", "7/10", "80%"])
 def test_what_only_resembles_a_score_is_refused(text: str) -> None:
     with pytest.raises(NotANumber):
         number(text, GRADES)

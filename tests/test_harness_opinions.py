@@ -15,9 +15,10 @@ from harness.compare import compare
 from harness.errors import HarnessError
 from harness.opinions.agreement import agreement_with_labels
 from harness.opinions.findings import Line, Opinion, Opinions
+from harness.opinions.headline import disagreement, headline_sentence
 from harness.opinions.lines import Design, headline_of, lines_of
 from harness.opinions.opinions import opinions_of
-from harness.pictures.opinions import headline_sentence, opinions_parts
+from harness.pictures.opinions import opinions_parts
 from harness.records import Evaluation, Preference
 from harness.review.sampling import Sample, draw
 from harness.stats.intervals import t_interval
@@ -160,12 +161,19 @@ def test_which_line_leads(n: int, r: float, line: str) -> None:
     assert headline_of(n, r) == line
 
 
-@pytest.mark.parametrize(("n", "line"), [(10, "judge"), (25, "people"), (40, "corrected")])
-def test_the_headline_follows_the_labels(run: Run, n: int, line: str) -> None:
+@pytest.mark.parametrize(
+    ("n", "line", "said"),
+    [
+        (10, "judge", "go by the judge alone: 10 items labelled, 20 are needed (10 more)"),
+        (25, "people", "go by people alone: 25 items labelled, a correction needs 30 (5 more)"),
+        (40, "corrected", "go by the judge corrected by people"),
+    ],
+)
+def test_the_headline_follows_the_items_labelled_and_says_why(run: Run, n: int, line: str, said: str) -> None:
     labelled(run, judged(run), n)
     found = opinions(run)
-    assert {one.headline for one in found.scores} == {line}
-    assert any("fewer than 20 items labelled" in note for note in found.notes) == (line == "judge")
+    assert {(one.headline, one.items) for one in [*found.scores, *found.differences]} == {(line, n)}
+    assert headline_sentence(found) == said
 
 
 def test_labels_that_never_differ_correct_nothing(run: Run) -> None:
@@ -173,6 +181,7 @@ def test_labels_that_never_differ_correct_nothing(run: Run) -> None:
     labelled(run, {name: [3.0] * N for name in truth}, 40)
     one = opinions(run).scores[0]
     assert (one.corrected, one.r, one.weight, one.headline) == (None, None, None, "people")
+    assert headline_sentence(opinions(run)).endswith("the same on every item, so nothing can be corrected")
     assert one.people is not None
     assert one.people.estimate == 50
     assert one.people.low < 50 < one.people.high  # the rule of three
@@ -191,6 +200,9 @@ def test_labels_made_by_hand_are_people_alone(run: Run) -> None:
     assert one.people is not None
     assert (one.people.estimate, one.people.n) == (50, 50)
     assert found.differences == []
+    assert headline_sentence(found) == (
+        "go by the judge alone: 0 items labelled of those drawn at random, 20 are needed (20 more)"
+    )
     assert any("50 labels are of items that were not drawn at random" in note for note in found.notes)
 
 
@@ -525,5 +537,68 @@ def test_headlines_that_differ_are_named() -> None:
         differences=[Opinion(checkpoint="a", baseline="b", judge=line, headline="corrected")],
         wins=[Opinion(checkpoint="a", baseline="b", judge=line, headline="people")],
     )
-    assert headline_sentence(shown) == "▸ go by people alone (a, a's wins); the judge corrected by people (a vs b)"
+    assert headline_sentence(shown) == (
+        "go by people alone (a, a's wins): 0 items labelled, a correction needs 30 (30 more); "
+        "the judge corrected by people (a vs b)"
+    )
     assert "–" in text_of(shown)
+
+
+def of_five(n: int, rs: list[float | None], *, corrected: bool = True) -> Opinions:
+    """Five checkpoints with names of 24 characters, and their differences to the first."""
+    line = Line(estimate=45.2, low=-41.1, high=100.0, n=n)
+    scores = [
+        Opinion(
+            checkpoint=f"qwen2.5-0.5b-lora-step-{k}",
+            judge=line,
+            people=line,
+            corrected=line if corrected else None,
+            r=r,
+            headline=headline_of(n, math.nan if r is None else r),
+            items=n,
+        )
+        for k, r in enumerate(rs)
+    ]
+    versus = [one.model_copy(update={"baseline": scores[0].checkpoint}) for one in scores[1:]]
+    return Opinions(judge="j", raters=["ann"], labels=5 * n, scale=(0, 100), scores=scores, differences=versus)
+
+
+@pytest.mark.parametrize(
+    ("n", "rs", "said"),
+    [
+        (10, [-0.13], "people and judge do not agree here (r -0.13)"),
+        (10, [-0.13, -0.4, -0.001, 0.0, -0.2], "people and judge do not agree here (r -0.40 to 0.00)"),
+        (10, [0.1], ""),  # with so few there may be none to be seen
+        (2, [-1.0], ""),
+        (40, [0.1], "people and judge hardly agree here (r 0.10)"),
+        (
+            40,
+            [0.7, None, -0.1],
+            "people and judge do not agree on qwen2.5-0.5b-lora-step-2, "
+            "qwen2.5-0.5b-lora-step-2 vs qwen2.5-0.5b-lora-step-0 (r -0.10)",
+        ),
+        (40, [0.7, 0.1, -0.1], "people and judge hardly agree on 4 rows (r -0.10 to 0.10)"),
+        (40, [0.7, 0.8], ""),
+    ],
+)
+def test_where_people_and_judge_do_not_agree_is_said_in_words(n: int, rs: list[float | None], said: str) -> None:
+    shown = of_five(n, rs)
+    assert disagreement(shown) == said
+    assert said in " ".join(text_of(shown).split())
+
+
+def test_five_checkpoints_with_long_names_are_told_in_whole_words() -> None:
+    shown = text_of(of_five(40, [0.5, 0.1, -0.2, 0.6, 0.4]))
+    assert max(map(len, shown.splitlines())) <= 80
+    table = shown.partition("▸ go by")[0]
+    for k in range(5):
+        assert table.count(f" qwen2.5-0.5b-lora-step-{k} ") == 2
+    assert " vs qwen2.5-0.5b-lora-step-0 " in table
+    assert "go by the judge corrected by people (5 rows); people alone (4 rows)" in shown
+
+
+def test_what_a_correction_is_worth_is_explained_only_where_there_is_one() -> None:
+    without, with_one = text_of(of_five(2, [0.4], corrected=False)), text_of(of_five(40, [0.4]))
+    assert "worth labels: so many alone tell as much" in with_one
+    assert ["corrected" in with_one, "corrected" in without.partition("▸")[0]] == [True, False]
+    assert "worth" not in without

@@ -1,6 +1,7 @@
 """`ift-eval report`: the page's structure and its Markdown twin as text, and what users get wrong."""
 
 import json
+import math
 import os
 import re
 import unicodedata
@@ -14,10 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.cards.panel import Panel, PanelRow
-from harness.compare import compare
 from harness.opinions.findings import Line, Opinion, Opinions
 from harness.overlap.findings import Found, Overlap, WithAndWithout
-from harness.reporting.document import Document, document_of
+from harness.reporting.document import Document
 from harness.reporting.embedded import LONGEST, items_json, shown
 from harness.reporting.files import write_report
 from harness.reporting.heat import SHADES, shade
@@ -28,7 +28,7 @@ from harness.reporting.plots import nice_ticks, place
 from harness.store import Run
 from tests.command_line import in_process
 from tests.recorded import checkpoint, judged, measured
-from tests.report_runs import NASTY, NASTY_NAME, full_run
+from tests.report_runs import NASTY, NASTY_NAME, documented, full_run
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 
@@ -65,10 +65,6 @@ class Structure(HTMLParser):
 
     def ids(self) -> list[str]:
         return [value for _, name, value in self.attributes if name == "id"]
-
-
-def documented(run: Run, *, most: int | None = None) -> Document:
-    return document_of(run, lambda catch: compare(run, seen=catch, look=False), most_items=most)
 
 
 @pytest.fixture
@@ -235,13 +231,13 @@ def test_people_overlap_and_a_panel_have_their_parts(full: Document) -> None:
     page = page_of(replace(full, report=full.report.model_copy(update=update)))
     assert Structure(page).open == []
     for text in (
-        "−1.2 (−2.5 to +0.5), 31 labels&#39; worth",
+        '−1.2 <span class="ends">−2.5 to 0.5</span>',
         "60 labels by &lt;b&gt;ann",
         "38.5",
         "80 % in <code>train&lt;2&gt;",
     ):
         assert text in page
-    assert "2 of 9 items of test-1 occur in train.json (1 word for word)." in page
+    assert "2 of 9 items of test occur in train.json (1 word for word). The checkpoints" in page
     assert "4.00" in page
 
 
@@ -274,7 +270,8 @@ def test_validation_items_have_a_table_of_their_own(run: Run) -> None:
         judged(run, name, [level + n % 3 for n in range(12)])
         judged(run, name, [level, level + 1, level], data="validation-12345678", role="validation")
     page = page_of(documented(run))
-    assert "On the validation items" in page
+    assert page.count("mean score on the validation items on which the pick was made</p>") == 1
+    assert "On the validation items" not in page
     assert "It was picked on 3 validation items and is reported on the test items." in page
 
 
@@ -306,7 +303,8 @@ def test_a_folder_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
 def test_numbers_are_written_with_a_true_minus_and_never_as_minus_nothing() -> None:
     assert [number(v, 1) for v in (1.25, -3.0, -0.04, None, float("nan"))] == ["1.2", "−3.0", "0.0", "–", "–"]
     assert [signed(v, 1) for v in (3.0, -3.0, 0.0, 0.04, None)] == ["+3.0", "−3.0", "0.0", "0.0", "–"]
-    assert interval(-1.0, float("inf"), 1) == "–"
+    assert [number(math.inf, 1), signed(-math.inf, 1), interval(-1.0, math.inf, 1)] == ["unknown"] * 3
+    assert [interval(None, 1.0, 1), interval(math.nan, math.nan, 1)] == ["–", "–"]
     assert [p_value(p) for p in (0.0, 0.0009, 0.05, 1.0, float("nan"))] == ["<.001", "<.001", ".050", "1.000", "–"]
 
 

@@ -118,6 +118,8 @@ def test_a_script_put_into_the_page_would_not_run(browser: "Browser", report: tu
 def test_better_worse_and_same_count_as_the_table_does(page: "Page", report: tuple[Path, list[Table]]) -> None:
     for place, table in enumerate(report[1]):
         page.select_option("#table", str(place))
+        base = next(n for n, row in enumerate(table.rows) if row.summary.checkpoint == table.baseline)
+        assert page.input_value("#against") == str(base)
         for number, row in enumerate(table.rows):
             if row.comparison is None:
                 continue
@@ -134,6 +136,79 @@ def test_a_number_in_the_table_leads_to_its_items(page: "Page", report: tuple[Pa
     assert (page.input_value("#show"), shown(page)) == ("worse", row.comparison.worse)
     assert page.locator("#list li .item-head .worse").count() == min(25, row.comparison.worse)
     assert page.evaluate("document.getElementById('items').getBoundingClientRect().top < innerHeight")
+
+
+def test_a_number_against_the_pick_leads_to_both(page: "Page") -> None:
+    page.locator("#numbers a[data-against='step-400'][data-checkpoint='step-100'][data-show=better]").click()
+    chosen = [page.eval_on_selector(one, "e => e.selectedOptions[0].text") for one in ("#checkpoint", "#against")]
+    assert chosen == ["step-100", "step-400"]
+    link = page.locator("#numbers a[data-against='step-400'][data-checkpoint='step-100'][data-show=better]")
+    assert shown(page) == int(link.inner_text())
+
+
+def test_filters_that_are_on_are_named_and_taken_off(page: "Page") -> None:
+    assert not page.is_visible("#reset")
+    page.select_option("#table", "1")
+    page.select_option("#subject", label="anatomy")
+    page.select_option("#show", "worse")
+    page.fill("#search", "no such text")
+    status = page.inner_text("#status")
+    assert shown(page) == 0
+    for part in ("worse than base", "subject anatomy", "search “no such text”"):
+        assert part in status
+    page.click("#reset")
+    assert shown(page) == QUESTIONS * len(SUBJECTS)
+    assert page.input_value("#search") == ""
+    assert not page.is_visible("#reset")
+    assert ":" not in page.inner_text("#status")
+
+
+def test_those_farthest_apart_come_first(page: "Page") -> None:
+    heads = page.locator("#list .item-head").all_inner_texts()
+    moved = [float(found[0]) if (found := re.findall(r"by ([\d.]+)", head)) else 0.0 for head in heads]
+    assert moved == sorted(moved, reverse=True)
+    assert moved[0] > 0
+
+
+def test_a_point_stands_in_the_row_of_its_name_and_names_beside_the_plot(page: "Page") -> None:
+    for place in range(page.locator(".plot").count()):
+        plot = page.locator(".plot").nth(place)
+        svg, names, values = (plot.locator(one).bounding_box() for one in ("svg", ".names", ".values"))
+        assert svg is not None
+        assert names is not None
+        assert values is not None
+        assert names["x"] + names["width"] <= svg["x"]
+        assert svg["x"] + svg["width"] <= values["x"]
+        assert svg["width"] > 0.6 * 1200
+        rows = plot.locator(".names > div")
+        assert rows.count() == plot.locator("circle").count() == plot.locator(".values > div").count()
+        for n in range(rows.count()):
+            row, dot = rows.nth(n).bounding_box(), plot.locator("circle").nth(n).bounding_box()
+            assert row is not None
+            assert dot is not None
+            assert abs(row["y"] + row["height"] / 2 - dot["y"] - dot["height"] / 2) <= 1
+
+
+def test_on_a_telephone_titles_are_whole_and_a_wide_table_says_that_it_goes_on(
+    browser: "Browser", report: tuple[Path, list[Table]]
+) -> None:
+    opened = Watched(browser, report[0], width=375)
+    boxes = opened.page.locator(".boxed")
+    assert boxes.count() >= 6
+    for place in range(boxes.count()):
+        box = boxes.nth(place)
+        assert box.locator(".caption").evaluate("e => e.scrollWidth <= e.clientWidth")
+        wide = box.locator(".scroll").evaluate("e => e.scrollWidth > e.clientWidth + 1")
+        assert box.locator(".hint").is_visible() == wide
+    assert boxes.first.locator(".hint").is_visible()
+    heads = boxes.first.locator("thead th")
+    assert heads.nth(2).inner_text().startswith("minus base")
+    difference = heads.nth(2).bounding_box()
+    assert difference is not None
+    assert difference["x"] + difference["width"] <= 375
+    assert not opened.page.is_visible(".plot .values")
+    assert opened.calm()
+    opened.context.close()
 
 
 def test_a_cell_of_the_heat_map_leads_to_its_subject(page: "Page") -> None:

@@ -118,11 +118,11 @@ def test_at_a_terminal_label_five_undo_one_quit_and_go_on(run: Run, at_terminal:
         press_one(terminal, key, f"→ {key}")
     terminal.until(ASKED)
     terminal.wait_for_a_key()
-    press_one(terminal, "u", "→ undone")
+    press_one(terminal, "u", "→ undone: this one again")
     assert "5 of 8" in terminal.until(ASKED)
     terminal.wait_for_a_key()
     press_one(terminal, "q", "→ quit")
-    assert "4 of 8 done as ann" in terminal.until("next: ift-eval compare")
+    assert "4 of 8 answers done as ann" in terminal.until("next: ift-eval compare")
     assert terminal.ended() == 0
     assert [one.score for one in kept_labels(run)] == [5, 4, 3, 2]
     again = at_terminal("--n", 4, "--rater", "ann")
@@ -152,9 +152,10 @@ def test_lines_do_where_there_is_no_terminal(run: Run) -> None:
     assert done.returncode == 0
     assert [(one.score, one.note) for one in kept_labels(run)] == [(5, ""), (3, "")]
     assert "\x1b" not in done.stdout
-    assert "6 answers to 3 of 12 items" in done.stderr
+    assert f"3 of 12 items of {data_of(12).label} x 2 checkpoints: 6 answers\ncheckpoints: base, tuned\n" in done.stderr
     assert "scale: 1 to 5, stretched to the judge's 0 to 100" in done.stderr
-    assert "2 of 6 done as ann" in done.stderr
+    assert "2 of 6 answers done as ann; the same command goes on with the other 4\n" in done.stderr
+    assert "1 item done; `compare` goes by people from 20" in done.stderr
     assert "t: no key of these" in done.stdout
 
 
@@ -169,14 +170,60 @@ def test_json_says_how_much_is_done_and_nothing_else_is_on_standard_output(run: 
         "pairs": True,
         "rater": "ann",
     }
+    assert "x 1 pair: 12 pairs\npair: tuned against base\n" in done.stderr
     assert "which" not in done.stdout
     assert "A" in done.stderr.splitlines()
 
 
 def test_more_items_than_there_are(run: Run) -> None:
     done = with_lines(run, [], "--n", 50, "--rater", "ann", "tuned")
-    assert "12 answers to 12 of 12 items" in done.stderr
+    assert "12 of 12 items of" in done.stderr
+    assert "x 1 checkpoint: 12 answers\ncheckpoint: tuned\n" in done.stderr
     assert "--n 50: there are 12 items, all are taken" in done.stderr
+
+
+def test_an_empty_input_is_said(run: Run) -> None:
+    done = with_lines(run, [], "--n", 3, "--rater", "ann", "--json")
+    assert done.returncode == 2
+    assert "nothing was read: standard input is empty" in done.stderr.splitlines()[-1]
+    assert json.loads(done.stdout)["labelled"] == 0
+    assert with_lines(run, ["5"] * 6, "--n", 3, "--rater", "ann").returncode == 0
+    assert with_lines(run, [], "--n", 3, "--rater", "ann").returncode == 0  # nothing is left to ask
+
+
+@pytest.mark.parametrize(
+    ("items", "n", "done", "said"),
+    [
+        (
+            12,
+            3,
+            1,
+            "1 item done; `compare` goes by people from 20, by the corrected judge from 30\n"
+            "--n 30 goes on with more items\n",
+        ),
+        (
+            12,
+            12,
+            2,
+            "2 items done; `compare` goes by people from 20, by the corrected judge from 30\nthere are only 12 items\n",
+        ),
+        (40, 30, 5, "5 items done; `compare` goes by people from 20, by the corrected judge from 30\nlabels:"),
+        (40, 30, 21, "21 items done; `compare` goes by the corrected judge from 30\nlabels:"),
+        (40, 30, 30, "30 items done: enough for `compare` to correct the judge, where people agree with it\nlabels:"),
+    ],
+)
+def test_the_end_says_how_far_it_is_to_what_comes_next(
+    tmp_path: Path, items: int, n: int, done: int, said: str
+) -> None:
+    run = reviewed(tmp_path / "run of mine", n=items)
+    shown = with_lines(run, ["4"] * done, "tuned", "--n", n, "--rater", "ann").stderr
+    assert said in shown
+    labels, on = f"'{run.folder}/labels.jsonl'", f"--run '{run.folder}'"
+    assert [line.strip() for line in shown.splitlines()[-3:]] == [
+        f"labels: {labels}",
+        f"next: ift-eval compare {on}",
+        f"ift-eval validate --labels {labels} {on} --judge J",
+    ]
 
 
 def test_what_a_review_wrote_can_be_validated(run: Run) -> None:
@@ -188,6 +235,7 @@ def test_what_a_review_wrote_can_be_validated(run: Run) -> None:
         (4, (1, 5), "ann"),
         (2, (1, 5), "ann"),
     ]
+    assert {one.dataset for one in labels} == {data_of(12).label}
     with (run.folder / "labels.jsonl").open("a") as file:
         file.write('{"key": "to')
     assert read_labels(run.folder / "labels.jsonl") == labels
@@ -208,6 +256,6 @@ def test_without_a_judge_the_sample_is_drawn_all_the_same(tmp_path: Path) -> Non
     run = Run(tmp_path / "run")
     answered(run, "base", data_of(6))
     done = with_lines(run, ["5"], "--n", 3, "--rater", "ann")
-    assert "3 answers to 3 of 6 items" in done.stderr
+    assert "x 1 checkpoint: 3 answers\ncheckpoint: base\n" in done.stderr
     assert "scale: 1 to 5\n" in done.stderr
     assert len(kept_labels(run)) == 1

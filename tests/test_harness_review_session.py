@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from finetune.instructions import DataSet
+from harness.compare import compare
 from harness.errors import HarnessError
 from harness.pictures.review import answered_line, help_picture, question_picture
 from harness.review.asking import Review
@@ -21,6 +23,7 @@ from harness.review.terminal import readers
 from harness.review.terminal import review as ask
 from harness.screen import Screen
 from harness.store import RecordFile, Run
+from tests.recorded import checkpoint
 from tests.reviewed_runs import answered, data_of, reviewed, scored
 
 FIVE = keys_for("1-5", None)
@@ -37,10 +40,13 @@ def review_of(run: Run, *names: str, n: int = 3, rater: str = "ann", keys: Keys 
     return Review(run, material, sample_of(run, material, n=n, seed=seed), n, rater, keys)
 
 
-def type_into(session: Session, text: str, *, lines: Sequence[str] = ()) -> str:
+def type_into(session: Session, text: str, *, lines: Sequence[str] = (), terminal: bool = False) -> str:
     """Press keys one by one until they end; what was on the screen."""
     keys, notes = iter(text), iter(lines)
-    screen = Screen(out=Console(file=io.StringIO(), width=80, highlight=False))
+    out = Console(
+        file=io.StringIO(), width=80, highlight=False, force_terminal=terminal, color_system=None, _environ={}
+    )
+    screen = Screen(out=out)
     ask(session, screen, key=lambda: next(keys, None), line=lambda: next(notes, None))
     assert isinstance(screen.out.file, io.StringIO)
     return screen.out.file.getvalue()
@@ -123,6 +129,46 @@ def test_a_note_is_kept_beside_the_next_label_only(run: Run) -> None:
     assert kept_labels(run)[-1].note == ""
 
 
+CLEARED = "\x1b[2J"
+
+
+def test_at_a_terminal_each_question_has_the_screen_to_itself(run: Run) -> None:
+    shown = type_into(review_of(run).begin(), "5x?s2uq", terminal=True)
+    first, second, third, fourth, again = shown.split(CLEARED)
+    assert "1 of 6" in first  # below what was said before anything was shown
+    assert [first.count("→"), "2 of 6" in first] == [0, False]
+    for screen, above, place in (
+        (second, "1 → 5 (best)", "2 of 6"),
+        (third, "2 → skipped", "3 of 6"),
+        (fourth, "3 → 2", "4 of 6"),
+        (again, "→ undone: this one again", "3 of 6"),
+    ):
+        assert screen.partition("─")[0].strip().endswith(above)
+        assert place in screen
+    assert "x: no key of these" in second  # does not take the question away
+    assert again.rstrip().endswith("→ quit")
+
+
+def test_where_there_is_no_terminal_nothing_is_cleared_and_what_was_said_names_its_question(run: Run) -> None:
+    shown = type_into(review_of(run).begin(), "54")
+    assert "\x1b" not in shown
+    assert ["1 → 5 (best)\n─" in shown, "2 → 4\n─" in shown] == [True, True]
+
+
+def test_the_last_answer_stays_on_the_screen(run: Run) -> None:
+    session = review_of(run, "tuned").begin()
+    shown = type_into(session, "543", terminal=True)
+    assert session.current is None
+    assert shown.count(CLEARED) == 2
+    assert shown.rstrip().endswith("3 → 3")
+
+
+def test_after_a_note_the_keys_are_shown_again(run: Run) -> None:
+    shown = type_into(review_of(run).begin(), "n", lines=["wrong year"])
+    assert shown.count(FIVE.line) == 2
+    assert shown.rstrip().endswith(FIVE.line)
+
+
 def test_unknown_keys_and_help_change_nothing(run: Run) -> None:
     shown = type_into(review_of(run).begin(), "9x\x1b?q")
     assert kept_labels(run) == []
@@ -130,6 +176,20 @@ def test_unknown_keys_and_help_change_nothing(run: Run) -> None:
     assert "\x1b" not in shown
     assert "undo: take back the last one" in shown
     assert "1  1 (worst)" in shown
+
+
+def test_an_item_is_done_when_somebody_labelled_every_answer_to_it(run: Run) -> None:
+    ann = review_of(run)
+    session = ann.begin()
+    done = []
+    for _ in range(4):
+        session.press("3")
+        done.append(ann.items_done(session))
+    assert done == [0, 1, 1, 2]
+    ben = review_of(run, n=12, rater="ben")
+    assert ben.items_done(ben.begin()) == 2
+    session.press("u")
+    assert ann.items_done(session) == 1
 
 
 def test_raters_see_their_own_order_and_do_not_share_labels(run: Run) -> None:
@@ -219,6 +279,30 @@ def test_the_base_and_the_best_are_reviewed_where_nobody_is_named(run: Run) -> N
     scored(run, answered(run, "worse", data), data, [1.0] * 12)
     assert [c.name for c in material_of(run, Wanted()).checkpoints] == ["base", "tuned"]
     assert [c.name for c in material_of(run, Wanted(checkpoints=["worse", "tuned"])).checkpoints] == ["tuned", "worse"]
+
+
+def test_the_best_is_the_one_picked_on_validation_items(run: Run) -> None:
+    """As `compare` picks: the one that is highest on the test items may owe it to luck."""
+    data, other = data_of(12), DataSet("v", data_of(6).entries)
+    scored(run, answered(run, "lucky", data), data, [100.0] * 12)
+    for name, value in (("base", 10.0), ("tuned", 60.0), ("lucky", 40.0)):
+        scored(run, checkpoint(name, base=None if name == "base" else "base", step=100), other, [value] * 6)
+    assert [c.name for c in material_of(run, Wanted()).checkpoints] == ["base", "lucky"]
+    with run.changing() as recorded:
+        for evaluation in recorded.evaluations:
+            evaluation.role = "validation" if evaluation.dataset == other.label else "test"
+    assert [c.name for c in material_of(run, Wanted()).checkpoints] == ["base", "tuned"]
+    pick = compare(run, look=False).pick
+    assert pick is not None
+    assert (pick.name, pick.picked_on) == ("tuned", "validation")
+
+
+def test_where_the_judge_has_seen_one_only_all_are(tmp_path: Path) -> None:
+    run, data = Run(tmp_path / "run"), data_of(6)
+    for name in ("base", "a", "b"):
+        answered(run, name, data)
+    scored(run, checkpoint("a", base="base", step=100), data, [50.0] * 6)
+    assert [c.name for c in material_of(run, Wanted()).checkpoints] == ["base", "a", "b"]
 
 
 def test_without_a_judge_all_are(tmp_path: Path) -> None:
@@ -426,9 +510,10 @@ def test_answers_are_text_whatever_they_hold() -> None:
 
 
 def test_what_keys_did_is_said() -> None:
-    assert str(answered_line("labelled", "5", FIVE)) == "→ 5 (best)"
-    assert str(answered_line("labelled", "B", PAIRS)) == "→ B is better"
-    assert str(answered_line("skipped", "s", FIVE)) == "→ skipped"
+    assert str(answered_line("labelled", "5", FIVE, 3)) == "3 → 5 (best)"
+    assert str(answered_line("labelled", "B", PAIRS, 12)) == "12 → B is better"
+    assert str(answered_line("skipped", "s", FIVE, 1)) == "1 → skipped"
+    assert str(answered_line("undone", "u", FIVE, 1)) == "→ undone: this one again"
     assert len(help_picture(PAIRS).renderables) == 8
 
 

@@ -40,6 +40,7 @@ def test_of_an_estimate_with_its_error_it_is_the_same(values: list[float], margi
 def test_an_estimate_of_which_nothing_is_known_is_not_called_the_same() -> None:
     assert outside_p(0.0, math.inf, 1, 3.0) == 1.0
     assert outside_p(0.0, math.nan, 1, 3.0) == 1.0
+    assert outside_p(0.0, 0.0, 1, 3.0) == 1.0, "what did not vary here may vary elsewhere"
     assert outside_p(-3.0, 0.1, 9, 3.0) == 1.0
 
 

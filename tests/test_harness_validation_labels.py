@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -166,6 +167,39 @@ def test_labels_without_a_verdict_are_counted_by_reason(run: Run) -> None:
     assert [one.item_id for one in found.rated] == ["i0", "i2"]
     assert found.missing == {"unscored": 1, "not judged yet": 2}
     assert people_of(run, *labels_of({"a": [5, 4, 3]})).n == 2
+
+
+def test_data_sets_that_share_ids_are_told_apart(run: Run) -> None:
+    judged(run, "a", [1, 2], data="one-12345678", mark="1")
+    judged(run, "a", [5, 4, 3], data="two-12345678", mark="2")
+    own = labels_of({"a": [3, 4]})
+    of_one, of_two, named = (
+        [replace(label, dataset=dataset) for label in own] for dataset in ("one-12345678", "two-12345678", "one")
+    )
+    found = match(run, JUDGE, [*of_one, *of_two])
+    assert [(one.dataset, one.item_id, one.judge) for one in found.rated] == [
+        ("one-12345678", "i0", 0.0),
+        ("one-12345678", "i1", 0.25),
+        ("two-12345678", "i0", 1.0),
+        ("two-12345678", "i1", 0.75),
+    ]
+    assert people_of(run, *of_one, *of_two).items == 4
+    assert match(run, JUDGE, named).rated == match(run, JUDGE, of_one).rated
+    assert match(run, JUDGE, own).rated == match(run, JUDGE, of_two).rated  # the one judged last
+    strange = [replace(label, dataset="a column of mine") for label in own]
+    assert match(run, JUDGE, strange).rated == match(run, JUDGE, of_two).rated
+    with pytest.raises(HarnessError, match=r"somebody without a name .* labelled item i0 of a twice"):
+        match(run, JUDGE, [*own, *of_two])
+
+
+def test_labels_of_a_data_set_that_is_not_here_are_no_labels_of_this_one(run: Run) -> None:
+    judged(run, "a", [5, 1])
+    own = labels_of({"a": [5, 1]})
+    other = [replace(label, dataset="other-87654321", item_id=f"o{label.item_id}") for label in own]
+    found = match(run, JUDGE, [*own, *other])
+    assert [len(found.rated), found.labels, found.missing] == [2, 4, {"of another data set": 2}]
+    with pytest.raises(HarnessError, match=r"all 2 labels are of other-87654321, but .* has answers to data-12345678"):
+        match(run, JUDGE, other)
 
 
 def test_the_newest_verdict_counts(run: Run) -> None:

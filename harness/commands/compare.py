@@ -1,6 +1,7 @@
 """`ift-eval compare`: everything recorded, side by side."""
 
 from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -11,6 +12,7 @@ from harness.commands import options
 from harness.commands.comparison_flags import with_comparison_flags
 from harness.commands.showing import DONE, WITH_FAILURES, show
 from harness.comparing.settings import ComparisonSettings
+from harness.errors import HarnessError
 from harness.findings import Report
 from harness.imported.fields import ResultFields
 from harness.screen import Screen
@@ -42,6 +44,8 @@ def compare(
     from harness.comparing.terms import DRAWS
     from harness.store import Run
 
+    if fail_under is not None and isnan(fail_under):
+        raise HarnessError("--fail-under nan: wanted a number")
     draws = DRAWS if full or json else 0
     report = compare_as_asked(Run(run_folder), checkpoints or [], asked, fields, draws=draws)
     screen = Screen(json=json, quiet=quiet)

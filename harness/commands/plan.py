@@ -43,7 +43,9 @@ def plan(
     )
     found = plans(report, mde, power=power)
     if not found:
-        raise HarnessError(f"{run_folder}: wanted two checkpoints on the same items to plan from, found one")
+        raise HarnessError(
+            f"{run_folder}: wanted two checkpoints on the same items, and differences that vary, to plan from"
+        )
     screen = Screen(json=json, quiet=quiet)
     screen.show(plan_picture(found))
     screen.print_json(to_json.dumps([one.model_dump() for one in found], ensure_ascii=False, indent=1))

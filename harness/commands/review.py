@@ -2,6 +2,7 @@
 
 import json as to_json
 import sys
+from collections.abc import Iterator
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,11 +78,11 @@ def _login() -> str:
 def _announce(review: "Review", session: "Session", screen: Screen) -> None:
     material, total, sides = review.material, len(session.questions), len(review.sides)
     names = [material.names[c.slug] for c in material.checkpoints]
-    if review.keys.pairs:
-        what, whose = "pairs", f"{sides} pair{_s(sides)} ({', '.join(names[1:])} against {names[0]})"
-    else:
-        what, whose = "answers", f"{sides} checkpoint{_s(sides)} ({', '.join(names)})"
-    screen.say(f"{review.items} of {len(material.items)} items of {material.dataset} x {whose}: {total} {what}")
+    what, one = ("pairs", "pair") if review.keys.pairs else ("answers", "checkpoint")
+    whose = f"{', '.join(names[1:])} against {names[0]}" if review.keys.pairs else ", ".join(names)
+    of = f"{review.items} of {len(material.items)} items of {material.dataset}"
+    screen.say(f"{of} x {sides} {one}{_s(sides)}: {total} {what}")
+    screen.say(f"{one}{_s(sides)}: {whose}")
     if review.n > len(material.items):
         screen.say(f"--n {review.n}: there are {len(material.items)} items, all are taken")
     silent = review.items * sides - total
@@ -98,15 +99,18 @@ def _s(n: int) -> str:
 
 
 def _say_done(review: "Review", session: "Session", screen: Screen) -> None:
-    """What is done, what it is good for so far, and what to do next; each command on a line of its own, to be copied."""
+    """What is done, what it is good for so far, and what to do next; each command has a line, to be copied."""
     from harness.review.labels import labels_path
 
     total, left = len(session.questions), len(session.questions) - session.labelled
     again = f"; the same command goes on with the other {left}" if left else ""
-    screen.say(f"{session.labelled} of {total} {'pairs' if review.keys.pairs else 'answers'} done as {review.rater}{again}")
+    screen.say(
+        f"{session.labelled} of {total} {'pairs' if review.keys.pairs else 'answers'} done as {review.rater}{again}"
+    )
     if not session.labelled:
         return
-    screen.say(_reached(review, review.items_done(session)))
+    for line in _reached(review, review.items_done(session)):
+        screen.say(line)
     labels, on = quote(str(labels_path(review.run))), f"--run {quote(str(review.run.folder))}"
     screen.say(f"labels: {labels}")
     screen.say(f"next: ift-eval compare {on}")
@@ -114,19 +118,21 @@ def _say_done(review: "Review", session: "Session", screen: Screen) -> None:
         screen.say(f"      ift-eval validate --labels {labels} {on} --judge J")
 
 
-def _reached(review: "Review", done: int) -> str:
+def _reached(review: "Review", done: int) -> Iterator[str]:
     """How far these items are from what `compare` goes by."""
     from harness.opinions.lines import ENOUGH_TO_CORRECT, ENOUGH_TO_LEAD
 
-    corrected = "the judge corrected by people"
-    first = f"people ({ENOUGH_TO_CORRECT}: {corrected})"
-    for enough, what in ((ENOUGH_TO_LEAD, first), (ENOUGH_TO_CORRECT, corrected)):
-        if done < enough:
-            said = f"{done} of the {enough} items that `compare` needs to go by {what}"
-            if len(review.material.items) < enough:
-                return f"{said}; there are only {len(review.material.items)}"
-            return said if review.items >= enough else f"{said}: --n {ENOUGH_TO_CORRECT} goes on with more"
-    return f"{done} items: enough for `compare` to correct the judge, where people agree with it"
+    there, corrected = len(review.material.items), f"by the corrected judge from {ENOUGH_TO_CORRECT}"
+    people = f"by people from {ENOUGH_TO_LEAD}, " if done < ENOUGH_TO_LEAD else ""
+    items = f"{done} item{_s(done)} done"
+    if done >= ENOUGH_TO_CORRECT:
+        yield f"{items}: enough for `compare` to correct the judge, where people agree with it"
+        return
+    yield f"{items}; `compare` goes {people}{corrected}"
+    if review.items < min(ENOUGH_TO_CORRECT, there):
+        yield f"--n {ENOUGH_TO_CORRECT} goes on with more items"
+    elif there < ENOUGH_TO_CORRECT:
+        yield f"there are only {there} items"
 
 
 def _counts(review: "Review", session: "Session") -> dict[str, object]:

@@ -6,6 +6,7 @@ from harness.compare import compare
 from harness.comparing.scores import Family
 from harness.comparing.settings import ComparisonSettings
 from harness.comparing.terms import Terms
+from harness.errors import HarnessError
 from harness.findings import Report
 from harness.imported.families import imported_families
 from harness.imported.fields import ResultFields
@@ -37,6 +38,8 @@ def compare_as_asked(
         HarnessError: As `compare` and `imported_families`.
         FinetuneError: If a file of results is not what its ending says.
     """
+    if fields not in (None, ResultFields()) and not asked.results:
+        raise HarnessError("flags that say what is in results made elsewhere want these: --results [NAME=]PATH")
     metrics = [name.strip() for text in asked.metrics or [] for name in text.split(",") if name.strip()]
     known = run.read().checkpoints.values()
     return compare(

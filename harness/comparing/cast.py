@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from harness.comparing.baseline import baseline_in, usual_baseline
 from harness.comparing.recipes import Recipes, recipe_slug
 from harness.comparing.scores import Family
-from harness.errors import unknown_name
+from harness.errors import HarnessError, unknown_name
 from harness.naming import as_recorded, choose_checkpoints
 from harness.records import CheckpointRecord
 from harness.store import RunFile
@@ -66,6 +66,9 @@ def _slug_of(
         return None
     if baseline in recipes:
         return recipe_slug(baseline)
+    within = next((name for name, members in recipes.items() for m in members if baseline in (m.name, m.slug)), None)
+    if within:
+        raise HarnessError(f"--baseline {baseline} is a seed of {within}; compare with the recipe: --baseline {within}")
     if baseline in strangers:
         return strangers[baseline].slug
     if not recorded.checkpoints and strangers:

@@ -1,5 +1,6 @@
 """Metrics that exist only over many items (MCC, F1, perplexity): their error by drawing and swapping items."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from harness.stats.swapping import swap_p
 DRAWS = 1000
 SLOW = {"bleu": 100, "chrf": 100, "chrfpp": 100, "ter": 100}  # draws, where one takes a second
 FEW = 2
+_ENDLESS = "in a number that is not finite"
 _Index = NDArray[np.intp]
 
 
@@ -30,7 +32,11 @@ def corpus_summary(scores: Scores, family: Family, summary: Summary) -> Summary:
     ends = bootstrap_interval(
         over, np.arange(len(parts)), groups=_groups(items, family), resamples=_draws(family), seed=0
     )
-    return summary.model_copy(update={"estimate": ends.estimate, "low": ends.low, "high": ends.high})
+    if math.isnan(ends.estimate):
+        return summary.model_copy(update={"n_scored": 0, "n_unscored": {**summary.n_unscored, _ENDLESS: len(parts)}})
+    # What no draw changes, such as one class named throughout, is not known exactly for that.
+    known = {"low": ends.low, "high": ends.high} if 0 < ends.high - ends.low < math.inf else {}
+    return summary.model_copy(update={"estimate": ends.estimate, **known})
 
 
 def corpus_comparison(
@@ -56,6 +62,8 @@ def corpus_comparison(
 
     groups = _groups(shared, family)
     ends = bootstrap_interval(over, np.arange(len(shared)), groups=groups, resamples=_draws(family), seed=0)
+    if math.isnan(ends.estimate):
+        return None
     se = (ends.high - ends.low) / (2 * 1.959963984540054)
     p = swap_p(swapped, len(shared), groups=groups, resamples=_draws(family))
     differing = sum(a != b for a, b in zip(mine, theirs, strict=True))
@@ -82,7 +90,8 @@ def corpus_comparison(
 def _number(parts: list[JSON], family: Family) -> float:
     from benchmarks.corpus import aggregate
 
-    return family.factor * aggregate(family.aggregation, parts)
+    number = family.factor * aggregate(family.aggregation, parts)
+    return number if math.isfinite(number) else math.nan
 
 
 def _draws(family: Family) -> int:

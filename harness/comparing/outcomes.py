@@ -1,5 +1,6 @@
 """A benchmark's metric on several checkpoints, from the outcomes of its items."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,9 +77,11 @@ def _mean_family(task: str, found: Found, slugs: Mapping[str, CheckpointRecord],
     """A metric that every item has for itself."""
     first, scores = found[0][0], []
     for evaluation, outcomes in found:
-        values = {item: o.metrics[metric] for item, o in outcomes.items() if metric in o.metrics}
+        there = {item: o.metrics[metric] for item, o in outcomes.items() if metric in o.metrics}
+        values = {item: value for item, value in there.items() if math.isfinite(value)}
         unscored = _missing(evaluation, outcomes)
-        unscored["no value for one item"] = len(outcomes) - len(values)
+        unscored["no value for one item"] = len(outcomes) - len(there)
+        unscored["not a finite number"] = len(there) - len(values)
         others = _other_metrics(evaluation, outcomes.values(), metric)
         of_whom = slugs[evaluation.checkpoint]
         scores.append(Scores(of_whom, evaluation, values, +unscored, _chance(outcomes.values()), others))

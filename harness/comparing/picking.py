@@ -80,7 +80,9 @@ def base_and_pick(family: Family, validation: Family | None) -> list[Scores]:
     return [first, *[s for s in ranked if s is not first][:1]]
 
 
-def pick_of(contests: Contests, validation: Family | None, baseline: Scores, others: Sequence[Table]) -> Pick | None:
+def pick_of(
+    contests: Contests, validation: Family | None, baseline: Scores, others: Sequence[Table] = ()
+) -> Pick | None:
     """The pick, what it gains over the baseline, and who cannot be told apart from it.
 
     Args:

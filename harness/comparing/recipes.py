@@ -1,5 +1,7 @@
 """Recipes: several trainings with other seeds taken as one, with what the seeds differ by in the interval."""
 
+import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +17,7 @@ from harness.expansion import is_checkpoint_of_several
 from harness.naming import as_recorded, choose_checkpoints
 from harness.records import CheckpointRecord, Comparison
 from harness.stats.equivalence import outside_p
-from harness.stats.intervals import Floats, Interval
+from harness.stats.intervals import Floats, Interval, constant_interval
 from harness.stats.paired import detectable
 from harness.stats.recipes import recipe_difference, recipe_mean
 from harness.store import RunFile
@@ -34,7 +36,7 @@ def parse_recipes(recorded: RunFile, groups: Sequence[str]) -> dict[str, list[Ch
     for text in groups:
         name, equals, rest = text.partition("=")
         members = [member.strip() for member in rest.split(",") if member.strip()]
-        if not name or not equals or len(members) < 2:
+        if not re.fullmatch(r"[\w.-]+", name) or not equals or len(members) < 2:
             raise HarnessError(f"--group {text}: wanted NAME=CKPT,CKPT,... with two seeds of a recipe or more")
         if name in found:
             raise HarnessError(f"--group {name} is given twice; name all its checkpoints in one")
@@ -128,24 +130,28 @@ def _recipe(name: str, seeds: Sequence[Scores]) -> Scores:
 
 
 def recipe_summary(scores: Scores, family: Family) -> Interval:
-    """The recipe's mean, as one of the trainings that might have been."""
-    return recipe_mean(_rows(scores, list(scores.values))).interval()
+    """The recipe's mean, as one of the trainings that might have been; the rule of three where nothing varies."""
+    rows = _rows(scores, list(scores.values))
+    if (rows == rows[0, 0]).all() and rows.shape[1] > 1:
+        return constant_interval(float(rows[0, 0]), rows.shape[1], family.scale or (-math.inf, math.inf))
+    return recipe_mean(rows).interval()
 
 
-def recipe_comparison(one: Scores, other: Scores, family: Family, plain: Comparison, terms: Terms) -> Comparison:
+def recipe_comparison(one: Scores, other: Scores, plain: Comparison, terms: Terms) -> Comparison:
     """The difference of two recipes, or of a recipe and a checkpoint.
 
     Args:
         one: A recipe or a checkpoint.
         other: Another.
-        family: Whose values they are.
         plain: As if there were no seeds, on their means.
         terms: What they are compared under.
     """
     shared = [item for item in one.values if item in other.values]
     found = recipe_difference(_rows(one, shared), _rows(other, shared))
+    seeds = (max(1, len(one.seeds)), max(1, len(other.seeds)))
+    if found.se == 0:  # nothing varies, which tells nothing of what would
+        return plain.model_copy(update={"sd": None, "seeds": seeds})
     interval, p = found.interval(), found.p
-    p = plain.p if np.isnan(p) else p
     same = None if terms.margin is None else outside_p(found.estimate, found.se, found.df, terms.margin)
     return plain.model_copy(
         update={
@@ -157,7 +163,7 @@ def recipe_comparison(one: Scores, other: Scores, family: Family, plain: Compari
             "detectable": detectable(found.se),
             "sd": None,
             "p_same": same,
-            "seeds": (max(1, len(one.seeds)), max(1, len(other.seeds))),
+            "seeds": seeds,
         }
     )
 

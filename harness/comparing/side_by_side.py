@@ -15,7 +15,7 @@ from harness.records import Clustered, Comparison, Summary
 from harness.stats.bootstrap import bootstrap_means
 from harness.stats.clustered import clustered_interval, clustered_p, clustered_se
 from harness.stats.equivalence import equivalence_p, outside_p
-from harness.stats.intervals import Floats, Interval, constant_interval, t_interval, wilson_interval
+from harness.stats.intervals import Floats, Interval, constant_interval, normal_quantile, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
 from harness.stats.paired import detectable, detectable_difference, mcnemar_p, sign_flip_ps
 
@@ -78,7 +78,7 @@ def _interval(scores: Scores, values: Floats, family: Family) -> Interval:
 
 def drawn_clusters(family: Family) -> bool:
     """Whether items come in clusters of which others might have been drawn, so that no item stands for itself."""
-    return not family.fixed and len(set(family.clusters.values())) > 1
+    return not family.fixed and bool(family.clusters)
 
 
 def _bounds(values: Floats, scores: Scores, family: Family) -> tuple[float, float] | None:
@@ -135,11 +135,13 @@ def _of_means(pairs: Sequence[Pair], family: Family, names: Mapping[str, str], t
         if not enough[n]:
             made.append(None)
         elif _seeds(one, other):
-            made.append(recipe_comparison(one, other, family, _plain(d[:, n], one, other, family, names, terms), terms))
+            plain_one = _plain(d[:, n], one, other, family, names, terms)
+            found = recipe_comparison(one, other, plain_one, terms)
+            made.append(_in_clusters(found, d[:, n], clusters, family, terms))
         else:
             found = _plain(d[:, n], one, other, family, names, terms, p=ps.get(n))
             found = _in_clusters(found, d[:, n], clusters, family, terms)
-            ends = by_draws.get(n)
+            ends = by_draws.get(n) if found.sd else None  # draws of what does not vary tell nothing
             made.append(found.model_copy(update={"bootstrap": (ends.low, ends.high)}) if ends else found)
     return made
 
@@ -165,6 +167,8 @@ def _plain(
         better, worse = worse, better
     mean = _difference(d, family)
     p = mcnemar_p(better, worse) if p is None else p
+    # Where nothing varies t would see any difference; what its wider interval could have missed stands in.
+    se = None if (d != d[0]).any() else (mean.high - mean.low) / 2 / normal_quantile(0.975)
     return Comparison(
         checkpoint=names[one.checkpoint.slug],
         baseline=names[other.checkpoint.slug],
@@ -178,7 +182,7 @@ def _plain(
         better=better,
         worse=worse,
         same=len(d) - better - worse,
-        detectable=detectable_difference(d),
+        detectable=detectable_difference(d) if se is None else detectable(se),
         verdict="",
         sd=float(d.std(ddof=1)),
         margin=terms.margin,

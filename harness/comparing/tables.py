@@ -81,14 +81,20 @@ def _warnings(
         elif comparison is None and _known(scores) >= FEW and _known(baseline) >= FEW:
             both = f"{names[scores.checkpoint.slug]} and {names[baseline.checkpoint.slug]}"
             yield f"{both} have fewer than {FEW} items in common, so they cannot be compared"
-    clusters = set(family.clusters.values())
-    if not family.fixed and len(clusters) == 1:
-        yield f"all items have the same {family.cluster_name}: with one cluster nothing can be said of others"
-    elif not family.fixed and len(clusters) < FEW_CLUSTERS:
-        yield f"{len(clusters)} clusters ({family.cluster_name}): fewer than {FEW_CLUSTERS} can show no difference"
+    if not family.fixed:
+        yield from _of_clusters(family)
     single = [names[s.checkpoint.slug] for s in family.scores if not s.seeds]
     if single and len(single) < len(family.scores):
         yield f"one checkpoint each, so what other seeds would do is not in their intervals: {', '.join(single)}"
+
+
+def _of_clusters(family: Family) -> Iterator[str]:
+    n = len(set(family.matrix.clusters.tolist()))
+    without = sum(item not in family.clusters for item in family.matrix.items)
+    if n < FEW_CLUSTERS:
+        yield f"{n} clusters ({family.cluster_name}): fewer than {FEW_CLUSTERS} can show no difference"
+    if without:
+        yield f"{without} items have no {family.cluster_name}; each of them counts as a cluster by itself"
 
 
 def _known(scores: Scores) -> int:

@@ -9,6 +9,9 @@ GRADES: Mapping[str, float] = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0, "true": 1
 """Inspect's: correct, partially correct, incorrect, no answer (which is a checkpoint's own behaviour, and wrong)."""
 
 
+LARGEST = 1e100  # of a score: sums of its squares are still numbers
+
+
 class NotANumber(ValueError):
     """Something else than a number stands where a score should; nothing is guessed."""
 
@@ -31,7 +34,7 @@ def number(value: Any, words: Mapping[str, float] = TRUTH) -> float | None:
         found = float(value)  # also what numpy calls a number or a truth value
     except (TypeError, ValueError, OverflowError):
         raise NotANumber(f"{type(value).__name__} {_short(value)}") from None
-    return found if math.isfinite(found) else None
+    return _bounded(found)
 
 
 def _read(text: str, words: Mapping[str, float]) -> float | None:
@@ -47,7 +50,16 @@ def _read(text: str, words: Mapping[str, float]) -> float | None:
         found = None
     if found is None:
         raise NotANumber(_short(text))
-    return found if math.isfinite(found) else None
+    return _bounded(found)
+
+
+def _bounded(found: float) -> float | None:
+    """What is not finite is no score; what is beyond any scale would drown all others."""
+    if not math.isfinite(found):
+        return None
+    if abs(found) > LARGEST:
+        raise NotANumber(f"{found:g}, beyond any scale")
+    return found
 
 
 def _short(value: Any) -> str:

@@ -41,7 +41,7 @@ def breakdown_parts(shown: Breakdown, *, full: bool) -> Iterator[RenderableType]
 
 def _by_field(shown: Breakdown) -> Iterator[RenderableType]:
     """A line for every value of a field."""
-    parts = shown.of_kind("group", "subject")
+    parts = shown.of_kind("subject")
     yield ""
     yield Text(f" by {shown.field}")
     yield from subjects_tables(shown)

@@ -62,7 +62,10 @@ def _table(shown: Opinions) -> RichTable:
 
 def _fits(rows: Sequence[Sequence[str]]) -> bool:
     """Whether estimates and intervals have room side by side, and names beside them."""
-    name, *widths = [max(cell_len(line) for text in column for line in text.split("\n")) for column in zip_longest(*rows, fillvalue="")]
+    name, *widths = [
+        max(cell_len(line) for text in column for line in text.split("\n"))
+        for column in zip_longest(*rows, fillvalue="")
+    ]
     return min(name, WIDEST_NAME) + sum(width + 1 for width in widths) <= WIDTH
 
 

@@ -94,7 +94,8 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
         return first
     others = _listed(pick.undecided)
     # An interval stands for itself; with p adjusted for all rows it may hold less than it seems to.
-    adjusted = "With p adjusted for all rows, " if c is not None and c.baseline in pick.undecided else ""
+    even = c is not None and c.baseline in pick.undecided and c.verdict == "can't tell"
+    adjusted = "With p adjusted for all rows, " if even and c is not None and c.p < c.p_adjusted else ""
     return f"{first} {adjusted}{others} cannot be told apart from it{_ahead(pick)}."
 
 

@@ -12,6 +12,7 @@ from harness.findings import JUDGED, Pick, Report, Row, Table
 from harness.records import Comparison, Summary
 
 SHORT = 9  # characters of a baseline's name that a title has room for
+LONG = 1e7  # numbers from here on are shown in short
 WIDTH = 80  # characters that a terminal has at least
 _TITLES = {"judge": "judge", "preference": "wins %"}
 
@@ -87,8 +88,8 @@ def _cells(row: Row, picked: bool, decimals: int) -> list[str]:
 
 def difference(c: Comparison, decimals: int = 1) -> str:
     """With half its interval; where nothing tells how far it may be off, a question mark."""
-    half = f"±{(c.high - c.low) / 2:.{decimals}f}" if math.isfinite(c.high - c.low) else "±?"
-    return f"{c.difference:+.{decimals}f} {half}"
+    half = f"±{number((c.high - c.low) / 2, decimals)}" if math.isfinite(c.high - c.low) else "±?"
+    return f"{'+' if c.difference >= 0 else ''}{number(c.difference, decimals)} {half}"
 
 
 def _more_cells(row: Row, decimals: int, against: Comparison | None) -> list[str]:
@@ -106,15 +107,20 @@ def _difference_cells(c: Comparison, decimals: int) -> list[str]:
 
 
 def _ends(low: float, high: float, decimals: int) -> str:
-    return f"{low:+.{decimals}f} to {high:+.{decimals}f}"
+    return f"{'+' if low >= 0 else ''}{number(low, decimals)} to {'+' if high >= 0 else ''}{number(high, decimals)}"
 
 
 def _estimate(s: Summary, decimals: int) -> str:
     if s.estimate is None:
         return "–"
     if s.low is None or s.high is None:
-        return f"{s.estimate:.{decimals}f}"
-    return f"{s.estimate:.{decimals}f}  {s.low:.{decimals}f}–{s.high:.{decimals}f}"
+        return number(s.estimate, decimals)
+    return f"{number(s.estimate, decimals)}  {number(s.low, decimals)}–{number(s.high, decimals)}"
+
+
+def number(value: float, decimals: int) -> str:
+    """With so many digits behind the point; a perplexity of millions in short."""
+    return f"{value:.{decimals}f}" if abs(value) < LONG else f"{value:.4g}"
 
 
 def p_text(p: float) -> str:

@@ -42,7 +42,8 @@ def under(table: Table) -> Iterator[Text]:
 
 def wrapped(line: str, *, indent: int = 1) -> Iterator[Text]:
     """A long line as several, the later ones further in."""
-    for more in wrap(line, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2)):
+    further = " " * (indent + 2)
+    for more in wrap(line, WIDTH, initial_indent=" " * indent, subsequent_indent=further, break_on_hyphens=False):
         yield Text(more)
 
 

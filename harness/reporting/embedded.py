@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.items import Answer, Item, Items, Opinion
 from harness.reporting.document import Document
+from harness.reporting.paths import dataset_name
 from harness.screen import visible
 
 LONGEST = 20_000  # characters of one text
@@ -33,7 +34,7 @@ def _table(document: Document, found: Items) -> dict[str, Any]:
     picked = document.report.pick.name if document.report.pick else None
     return {
         "name": shown(f"{found.table}: {kind}"),
-        "dataset": shown(found.dataset),
+        "dataset": shown(dataset_name(found.dataset)),
         "checkpoints": [shown(name) for name in found.checkpoints],
         "baseline": _place(found.checkpoints, table.baseline if table else None),
         "pick": _place(found.checkpoints, picked),

@@ -32,14 +32,14 @@ def _opinions(caption: str, lines: Sequence[Opinion], digits: int, *, sign: bool
         if line is None:
             return Cell(NONE)
         tone = "headline" if opinion.headline == which else ""
-        ends = interval(line.low, line.high, digits, sign=sign)
+        ends = interval(line.low, line.high, digits)
         return Cell((signed if sign else number)(line.estimate, digits), ends=ends, tone=tone)
 
     def n_of(line: OneLine | None) -> Cell:
         return Cell(NONE if line is None else count(round(line.n)))
 
     estimates = ["judge alone, 95 % interval", "people alone", "judge corrected by people"]
-    rest = ["go by", "labelled", "labels' worth", "judged", "correlation", "weight of the judge"]
+    rest = ["go by", "labelled", "labels' worth", "corr.", "judge's weight"]
     return Grid(
         caption=caption,
         head=["checkpoint", *estimates, *rest],
@@ -53,7 +53,6 @@ def _opinions(caption: str, lines: Sequence[Opinion], digits: int, *, sign: bool
                     Cell(_SHORT[opinion.headline]),
                     n_of(opinion.people),
                     n_of(opinion.corrected),
-                    n_of(opinion.judge),
                     Cell(number(opinion.r, 2)),
                     Cell(number(opinion.weight, 2)),
                 ],

@@ -113,14 +113,14 @@ def against_grid(pick: Pick, digits: int) -> Grid | None:
         return None
     return Grid(
         caption=f"Each other checkpoint against {pick.name}, on the test items",
-        head=["checkpoint", f"minus {pick.name}, 95 % interval", "p adjusted", "verdict", "better / worse / same"],
+        head=["checkpoint", f"minus {pick.name}, 95 % interval", "verdict", "p adj.", "better / worse / same"],
         lines=[
             Line(
-                c.checkpoint, [_difference(c, digits), Cell(p_value(c.p_adjusted)), _verdict(c, digits), _counts(c, 0)]
+                c.checkpoint, [_difference(c, digits), _verdict(c, digits), Cell(p_value(c.p_adjusted)), _counts(c, 0)]
             )
             for c in pick.others
         ],
-        left=(0, 3),
+        left=(0, 2),
         against=pick.name,
     )
 
@@ -168,7 +168,7 @@ def _estimate(row: Row, digits: int) -> Cell:
 
 
 def _difference(c: Comparison, digits: int) -> Cell:
-    return Cell(signed(c.difference, digits), ends=interval(c.low, c.high, digits, sign=True))
+    return Cell(signed(c.difference, digits), ends=interval(c.low, c.high, digits))
 
 
 def _scored(row: Row, digits: int) -> Cell:
@@ -199,11 +199,11 @@ def _counts(c: Comparison, digits: int) -> Cell:
 def _clustered(c: Comparison, digits: int) -> Cell:
     if c.clustered is None:
         return Cell(NONE)
-    return Cell(f"{interval(c.clustered.low, c.clustered.high, digits, sign=True)}, p {p_value(c.clustered.p)}")
+    return Cell(f"{interval(c.clustered.low, c.clustered.high, digits)}, p {p_value(c.clustered.p)}")
 
 
 def _bootstrap(c: Comparison, digits: int) -> Cell:
-    return Cell(NONE if c.bootstrap is None else interval(*c.bootstrap, digits, sign=True))
+    return Cell(NONE if c.bootstrap is None else interval(*c.bootstrap, digits))
 
 
 def _missing(c: Comparison, digits: int) -> Cell:
@@ -211,7 +211,7 @@ def _missing(c: Comparison, digits: int) -> Cell:
 
 
 def _if_missing(c: Comparison, digits: int) -> Cell:
-    return Cell(NONE if c.bounds is None else interval(*c.bounds, digits, sign=True))
+    return Cell(NONE if c.bounds is None else interval(*c.bounds, digits))
 
 
 def _verdict(c: Comparison, digits: int) -> Cell:
@@ -226,8 +226,8 @@ def _of_seeds(c: Comparison, digits: int) -> Cell:
 _COLUMNS = (
     _Column("estimate, 95 % interval", _estimate),
     _Column("minus baseline, 95 % interval", _compared(_difference)),
-    _Column("p adjusted", _compared(lambda c, digits: Cell(p_value(c.p_adjusted)))),
     _Column("verdict", _compared(_verdict), words=True),
+    _Column("p adj.", _compared(lambda c, digits: Cell(p_value(c.p_adjusted)))),
     _Column("better / worse / same", _compared(_counts)),
     _Column("scored", _scored),
 )

@@ -1,16 +1,18 @@
 """The Markdown twin of the page: the pick, tables for a model card, what limits them; short."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness.findings import JUDGED, Report, Row, Table
 from harness.pictures.report import pick_sentence
 from harness.reporting.document import Document
 from harness.reporting.embedded import plain
+from harness.reporting.evidence import opinions_grids
 from harness.reporting.explained import as_text, methods_of
-from harness.reporting.grids import caption_of
+from harness.reporting.grids import Cell, Grid, caption_of, notes_of
 from harness.reporting.limits import limits_of, subtitle
 from harness.reporting.numbers import NONE, count, interval, number, p_value, signed
+from harness.reporting.overlaps import clean_of, searches_of
 from harness.reporting.provenance import moment
 
 # What a backslash takes its meaning from; and what only an entity does: markup, people's names, mathematics, addresses
@@ -20,14 +22,18 @@ _MARKUP = re.compile(r"([\\`*_\[\]|~#])|([<>&@$]|:(?=//)|(?<=www)\.)", re.IGNORE
 
 def markdown_of(document: Document) -> str:
     """The whole twin, ending in a line end."""
-    return "\n".join([*_head(document), *_tables(document), *_notes(document), *_how(document)]).rstrip() + "\n"
+    return "\n".join(part for make in _PARTS for part in make(document)).rstrip() + "\n"
 
 
 def escaped(text: str) -> str:
     """One line in which nothing is markup."""
+    return re.sub(r"^([-+=]|\d+[.)])", lambda match: f"{match[0][:-1]}&#{ord(match[0][-1])};", _within(text))
+
+
+def _within(text: str) -> str:
+    """The same for text that does not begin a line: there a number or a sign begins no list."""
     line = " ".join(plain(text).split())
-    line = _MARKUP.sub(lambda match: f"\\{match[1]}" if match[1] else f"&#{ord(match[2])};", line)
-    return re.sub(r"^([-+=]|\d+[.)])", lambda match: f"{match[0][:-1]}&#{ord(match[0][-1])};", line)
+    return _MARKUP.sub(lambda match: f"\\{match[1]}" if match[1] else f"&#{ord(match[2])};", line)
 
 
 def _head(document: Document) -> Iterator[str]:
@@ -35,7 +41,7 @@ def _head(document: Document) -> Iterator[str]:
     yield f"## Evaluation: {escaped(document.title)}"
     yield ""
     if report.pick:
-        yield f"**{escaped(pick_sentence(report.pick, report.baseline))}**"
+        yield f"**Pick: {escaped(pick_sentence(report.pick, report.baseline))}**"
         yield ""
     yield escaped(f"{subtitle(report)} · {moment(document.created)} UTC")
     yield ""
@@ -47,10 +53,55 @@ def _tables(document: Document) -> Iterator[str]:
         yield ""
         yield from table_lines(table, document.report)
         yield ""
-        for warning in table.warnings:
-            yield f"* {escaped(warning)}"
-        if table.warnings:
-            yield ""
+        yield from _listed([*table.warnings, *notes_of(table)])
+
+
+def _listed(lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield from (f"* {escaped(line)}" for line in lines)
+        yield ""
+
+
+def _people(document: Document) -> Iterator[str]:
+    """The judge alone, people, and both; what limits these."""
+    opinions = document.report.opinions
+    if opinions is None:
+        return
+    yield "### People and the judge"
+    yield ""
+    for grid in opinions_grids(opinions):
+        yield from _table(grid, 5)
+    yield from _listed(opinions.notes)
+
+
+def _overlap(document: Document) -> Iterator[str]:
+    """Scores on all items and without those in training data, where any were found."""
+    searches, clean = searches_of(document.report), clean_of(document.report)
+    if not searches and not clean:
+        return
+    yield "### Overlap with training data"
+    yield ""
+    for search in searches:
+        yield from _listed(search.lines)
+        for grid in search.grids:
+            yield from _table(grid, len(grid.head))
+    yield from _listed(clean)
+
+
+def _table(grid: Grid, columns: int) -> Iterator[str]:
+    """A grid's first columns, under its title; estimates to go by are bold."""
+    yield f"{escaped(grid.caption)}:"
+    yield ""
+    yield _line([*map(escaped, grid.head[:columns])])
+    yield _line(["---" if place in grid.left else "---:" for place in range(columns)])
+    for line in grid.lines:
+        yield _line([escaped(line.name), *(_bold(cell) for cell in line.cells[: columns - 1])])
+    yield ""
+
+
+def _bold(cell: Cell) -> str:
+    text = _within(str(cell))
+    return f"**{text}**" if cell.tone == "headline" else text
 
 
 def table_lines(table: Table, report: Report) -> list[str]:
@@ -111,3 +162,6 @@ def _how(document: Document) -> Iterator[str]:
     yield from (f"* {escaped(as_text(method))}" for method in methods_of(document))
     versions = ", ".join(f"{name} {version}" for name, version in document.recorded.versions.items())
     yield f"* {escaped(f'Made with ift-eval; the run was begun with {versions}.')}"
+
+
+_PARTS = (_head, _tables, _people, _overlap, _notes, _how)

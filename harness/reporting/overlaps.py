@@ -6,7 +6,7 @@ from itertools import groupby
 
 from harness.findings import Report
 from harness.overlap.findings import Found, Overlap
-from harness.pictures.overlap import clean_sentences, says_something
+from harness.pictures.overlap import MOST, clean_sentences, overlap_sentence, says_something
 from harness.reporting.grids import Cell, Grid, Line
 from harness.reporting.numbers import count, digits_of, ends_of, interval, number, signed
 from harness.reporting.paths import brief, dataset_name
@@ -55,10 +55,11 @@ def leakage_of(report: Report) -> Iterator[str]:
     for name, n in leaked.items():
         yield f"{count(n)} test items are among the entries that {name} was trained on."
     headline = report.headline
-    told = (headline.dataset, "remembered") if headline else ("", "")
-    searched = [one for one in overlaps_shown(report) if (one.dataset, one.source) != told]
-    found = [*_found_in(one for one in searched if one.found)]
-    if found:
+    telling = [one for one in overlaps_shown(report) if one.found]
+    for one in telling:
+        if one.source == "remembered" and (headline is None or one.dataset != headline.dataset):
+            yield _of_remembered(one)
+    if found := [*_found_in(one for one in telling if one.source != "remembered")]:
         yield f"{'; '.join(found)}{_remembered(report, leaked)}."
     elif headline and not report.leaked:
         yield "Whether test items were trained on is not known: no checkpoint here remembers its training data."
@@ -73,6 +74,10 @@ def _remembered(report: Report, leaked: dict[str, int]) -> str:
     if not report.leaked:
         return ". Whether a checkpoint was trained on these is not known: none here remembers its training data"
     return ". The checkpoints remember other entries as trained on, none of these"
+
+
+def _of_remembered(one: Overlap) -> str:
+    return _sentence(overlap_sentence(one).removeprefix("overlap: "))
 
 
 def _found_in(overlaps: Iterator[Overlap]) -> Iterator[str]:
@@ -98,11 +103,14 @@ def _search(tables: Sequence[Overlap]) -> Search:
 
 def _lines(overlap: Overlap, *, any_left: bool) -> Iterator[str]:
     """What was looked for and what was found."""
+    if overlap.source == "remembered":
+        yield _of_remembered(overlap)
+        return
     near = f", {count(overlap.near)} more share at least {overlap.threshold:.0%} of it with one training entry"
     of = f" of {count(overlap.entries)} entries" if overlap.entries else ""
     yield (
         f"{dataset_name(overlap.dataset)} in {overlap.train}{of}: {count(overlap.items)} items looked for; "
-        f"{count(overlap.exact)} are in there whole{near if overlap.n else ''}."
+        f"{count(overlap.exact)} are in there whole{near if overlap.near else ''}."
     )
     if overlap.textless:
         yield f"{count(overlap.textless)} items could not be looked for, since the run keeps no question of theirs."
@@ -111,7 +119,12 @@ def _lines(overlap: Overlap, *, any_left: bool) -> Iterator[str]:
     answered = sum(found.with_answer for found in overlap.found)
     if answered:
         yield f"{count(answered)} of them are in there with the expected answer."
-    if overlap.found and overlap.scores and not any_left:
+    if overlap.items and len(overlap.found) >= MOST * overlap.items:
+        yield (
+            "That is nearly all of it: if the test set was split from this file, what was trained on is what to look "
+            "through instead (checkpoints made here have it in splits/train.json)."
+        )
+    if overlap.scores and not any_left:
         yield "No item is left without these, so there is no score without them."
 
 
@@ -146,5 +159,5 @@ def overlap_grid(overlap: Overlap) -> Grid | None:
 
 
 def _difference(difference: float | None, low: float | None, high: float | None, digits: int) -> Cell:
-    ends = "" if difference is None else interval(low, high, digits, sign=True)
+    ends = "" if difference is None else interval(low, high, digits)
     return Cell(signed(difference, digits), ends=ends)

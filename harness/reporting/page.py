@@ -5,7 +5,7 @@ import hashlib
 from importlib.resources import files
 from typing import Any
 
-from harness.findings import JUDGED, Table
+from harness.findings import JUDGED, Report, Table
 from harness.pictures.card import card_phrases
 from harness.pictures.panel import panel_lines
 from harness.pictures.report import pick_sentence
@@ -17,6 +17,8 @@ from harness.reporting.embedded import items_json, plain
 from harness.reporting.explained import methods_of
 from harness.reporting.heat import heat_of
 from harness.reporting.limits import limits_of, subtitle
+from harness.reporting.overlaps import clean_of, searches_of
+from harness.reporting.paths import brief
 from harness.reporting.plots import interval_plot
 
 ASSETS = files("harness.reporting") / "assets"
@@ -72,17 +74,19 @@ def _content(document: Document) -> dict[str, Any]:
         "sentence": pick_sentence(report.pick, report.baseline) if report.pick else "",
         "limits": limits_of(report),
         "families": [_family(document, table) for table in report.tables if table.role == "test"],
-        "deciding": [grids.main_grid(table, None) for table in report.tables if table.role != "test"],
+        "others": [
+            grids.main_grid(table, None)
+            for table in report.tables
+            if table.role != "test" and not decided(report, table)
+        ],
         "curves": curves_of(report),
         "turning": [*turning_lines(report.trajectory, report.losses)] if report.trajectory else [],
         "heats": [heat_of(shown) for shown in report.breakdowns if shown.parts],
         "agreements": evidence.agreements_grid(report.agreements),
         "opinions": report.opinions,
         "opinions_grids": evidence.opinions_grids(report.opinions) if report.opinions else [],
-        "overlaps": [
-            {"lines": [*evidence.overlap_lines(o)], "grid": evidence.overlap_grid(o), "found": o.found[:100]}
-            for o in report.overlaps
-        ],
+        "searches": searches_of(report),
+        "clean": clean_of(report),
         "cards": [
             {"judge": card.judge, "phrases": card_phrases(card), "warnings": card.warnings} for card in report.cards
         ],
@@ -93,21 +97,33 @@ def _content(document: Document) -> dict[str, Any]:
         "checkpoints": provenance.checkpoints_of(document),
         "versions": document.recorded.versions,
         "begun": provenance.moment(document.recorded.created),
-        "run": report.run,
+        "run": brief(report.run, report.run),
         "places": {found.dataset: n for n, found in enumerate(document.items)},
         "has_items": any(found.items for found in document.items),
     }
 
 
 def _family(document: Document, table: Table) -> dict[str, Any]:
-    pick = document.report.pick
-    picked = pick.name if pick and table.kind in JUDGED else None
+    report = document.report
+    picked = report.pick.name if report.pick and table.kind in JUDGED else None
     behind = document.behind(table)
+    headline = report.pick if table is report.headline else None
+    deciding = [other for other in report.tables if headline and decided(report, other)]
     return {
         "grid": grids.main_grid(table, picked),
+        "against": grids.against_grid(headline, table.decimals) if headline else None,
+        "deciding": [grids.deciding_grid(other, picked or "") for other in deciding],
         "more": grids.more_grid(table),
         "pairs": grids.pairs_grid(table),
         "plot": interval_plot(table, grids.caption_of(table), picked),
         "remarks": [*grids.remarks(table)],
         "place": document.items.index(behind) if behind else -1,
     }
+
+
+def decided(report: Report, table: Table) -> bool:
+    """Whether the pick was made on the items of a table, which are not those it is reported on."""
+    headline = report.headline
+    if headline is None or report.pick is None or report.pick.picked_on == "test" or table.role != "validation":
+        return False
+    return (table.name, table.kind, table.metric) == (headline.name, headline.kind, headline.metric)

@@ -15,7 +15,7 @@ def brief(text: str, run: str | Path) -> str:
     """A reference or a file: from the folder that holds the run, or its last two parts. Relative paths are as they are.
 
     Args:
-        text: What may be an absolute path, with an alias or `scripted:` before it. Several stand with ", " between them.
+        text: What may be an absolute path, with an alias or `scripted:` before it; several with ", " between them.
         run: Folder of the run.
     """
     return ", ".join(_brief(part, Path(run).absolute().parent) for part in text.split(", "))

@@ -1,6 +1,7 @@
 """Interval plots: a dot and its whisker for every checkpoint, as places in percent of the drawing's width.
 
-Only places are computed here; the page's template draws them. Percent keep the text readable on any screen.
+Only places are computed here; the page's template draws them, between a column of names and one of numbers.
+Percent keep the text readable on any screen.
 """
 
 import math
@@ -9,9 +10,8 @@ from dataclasses import dataclass
 from harness.findings import Table
 from harness.reporting.numbers import NONE, interval, number
 
-ROW = 34  # pixels for a checkpoint: its name above, its whisker below
-TOP = 4
-FOOT = 38  # for the axis and what the lines mean
+ROW = 28  # pixels for a checkpoint; the style sheet gives names and numbers the same
+FOOT = 22  # for the axis
 MARGIN = 2.0  # percent on both sides, so that a dot at the end is whole
 
 
@@ -94,8 +94,8 @@ def interval_plot(table: Table, title: str, pick: str | None) -> Plot | None:
         ends_shown = interval(s.low, s.high, digits)
         label = number(s.estimate, digits) + (f" ({ends_shown})" if ends_shown != NONE else "")
         x, first, last = (place(v, low, high) for v in (s.estimate, s.low, s.high))
-        dots.append(Dot(s.checkpoint, label, TOP + n * ROW + 25, x, first, last, tone))
-    axis = TOP + len(dots) * ROW + 4
+        dots.append(Dot(s.checkpoint, label, n * ROW + ROW // 2, x, first, last, tone))
+    axis = len(dots) * ROW
     base = next((dot.x for dot in dots if dot.name == table.baseline), None)
     return Plot(
         title=title,

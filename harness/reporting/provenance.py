@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.naming import display_names
-from harness.records import CheckpointRecord, Evaluation
+from harness.records import JSON, CheckpointRecord, Evaluation
 from harness.reporting.document import Document
+from harness.reporting.paths import brief
 
 LONGEST = 300  # characters of a setting: a system message may have pages
 
@@ -53,10 +54,10 @@ def sources_of(document: Document) -> list[Source]:
         if evaluation.dataset in shown and evaluation.checkpoint in own:
             what = [evaluation.stage, evaluation.dataset, evaluation.judge, evaluation.against, evaluation.settings]
             alike.setdefault(json.dumps(what, sort_keys=True), []).append(evaluation)
-    return [_source(group, names) for group in alike.values()]
+    return [_source(group, names, document.report.run) for group in alike.values()]
 
 
-def _source(group: list[Evaluation], names: dict[str, str]) -> Source:
+def _source(group: list[Evaluation], names: dict[str, str], run: str) -> Source:
     first = group[0]
     times = sorted(moment(evaluation.created) for evaluation in group)
     return Source(
@@ -66,16 +67,26 @@ def _source(group: list[Evaluation], names: dict[str, str]) -> Source:
         checkpoints=list(
             dict.fromkeys(names.get(evaluation.checkpoint, evaluation.checkpoint) for evaluation in group)
         ),
-        settings=[*_settings(first)],
+        settings=[*_settings(first, run)],
         created=times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}",
     )
 
 
-def _settings(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+def _settings(evaluation: Evaluation, run: str) -> Iterator[tuple[str, str]]:
     for name, value in evaluation.settings.items():
         if value is not None:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            told = _brief(value, run)
+            text = told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)
             yield name, text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _brief(value: JSON, run: str) -> JSON:
+    """With absolute paths shortened, wherever they stand."""
+    if isinstance(value, dict):
+        return {name: _brief(inner, run) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_brief(inner, run) for inner in value]
+    return brief(value, run) if isinstance(value, str) else value
 
 
 def checkpoints_of(document: Document) -> list[Known]:
@@ -83,7 +94,7 @@ def checkpoints_of(document: Document) -> list[Known]:
     own = _slugs(document)
     there = [c for slug, c in document.recorded.checkpoints.items() if slug in own]
     names = display_names(there)
-    return [_known(checkpoint, names) for checkpoint in there]
+    return [_known(checkpoint, names, document.report.run) for checkpoint in there]
 
 
 def _slugs(document: Document) -> set[str]:
@@ -94,10 +105,10 @@ def _slugs(document: Document) -> set[str]:
     return {slug for slug, c in recorded.items() if c.name in rows or everywhere[slug] in rows}
 
 
-def _known(checkpoint: CheckpointRecord, names: dict[str, str]) -> Known:
+def _known(checkpoint: CheckpointRecord, names: dict[str, str], run: str) -> Known:
     return Known(
         name=names[checkpoint.slug],
-        reference=checkpoint.reference,
+        reference=brief(checkpoint.reference, run),
         fingerprint=checkpoint.fingerprint[:16],
         step="" if checkpoint.step is None else str(checkpoint.step),
         visible=checkpoint.visible,

@@ -37,7 +37,10 @@ def outside_p(estimate: float, se: float, df: float, margin: float) -> float:
         se: Its standard error.
         df: Degrees of freedom of that.
         margin: Above 0, in the unit of the estimate.
+
+    Returns:
+        1 without a standard error, and where nothing varied: that tells nothing of what would.
     """
-    if abs(estimate) >= margin or not se < math.inf:
+    if abs(estimate) >= margin or not 0 < se < math.inf:
         return 1.0
-    return t_tail((margin - abs(estimate)) / se, df) if se else 0.0
+    return t_tail((margin - abs(estimate)) / se, df)

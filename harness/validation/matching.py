@@ -1,15 +1,28 @@
 """Labels beside the judge's verdicts of the same answers, all on one scale from 0 to 1."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.comparing.scores import judge_family
 from harness.errors import HarnessError, unknown_name
 from harness.records import CheckpointRecord, Evaluation
 from harness.store import Run, RunFile
 from harness.validation.labels import Label, Scale
+
+OTHER_DATA = "of another data set"
+_LABEL = re.compile(r".+-[0-9a-f]{8}")
+
+
+class Answer(NamedTuple):
+    """Whose answer to which item: ids may be the same in several data sets."""
+
+    dataset: str
+    slug: str
+    item: str
 
 
 @dataclass(frozen=True)
@@ -21,12 +34,14 @@ class Rated:
         checkpoint: Name of who answered.
         judge: The judge's score.
         people: Each person's.
+        dataset: Label of the item's data set.
     """
 
     item_id: str
     checkpoint: str
     judge: float
     people: Mapping[str, float]
+    dataset: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,8 @@ class Matched:
 def match(run: Run, judge: str, labels: Sequence[Label]) -> Matched:
     """Pair labels with the newest verdicts of a judge in a run.
 
+    Labels that say their data set are of its items only; the others of the data set that was judged last.
+
     Args:
         run: Where verdicts are recorded.
         judge: Judge and rubric, as in `Evaluation.judge`.
@@ -66,29 +83,66 @@ def match(run: Run, judge: str, labels: Sequence[Label]) -> Matched:
     evaluations = [e for e in recorded.evaluations if e.judge == judge and e.stage == "judge"]
     if not evaluations:
         raise _not_judged(run.folder, judge, recorded, len(labels))
-    slugs = _slugs(recorded, labels, {e.checkpoint for e in evaluations})
-    _refuse_unknown_items(recorded, labels, run.folder)
-    by_answer = _by_answer(labels, slugs)
+    here, others = _of_this_run(labels, recorded, run.folder)
+    slugs = _slugs(recorded, here, {e.checkpoint for e in evaluations})
+    _refuse_unknown_items(recorded, here, run.folder)
+    by_answer = _by_answer(here, slugs, _Datasets(recorded, evaluations))
     verdicts, scale = _verdicts(run, evaluations, recorded.checkpoints)
-    _refuse_other_scale(labels, scale)
-    names = _names(recorded.checkpoints, {slug for slug, _ in by_answer})
+    _refuse_other_scale(here, scale)
+    names = _names(recorded.checkpoints, {answer.slug for answer in by_answer})
     rated = [
-        Rated(item, names[slug], _unit(verdicts[slug, item], scale), _people(said, scale))
-        for (slug, item), said in by_answer.items()
-        if verdicts.get((slug, item)) is not None
-    ]
-    judged = {(e.checkpoint, item) for e in evaluations for item in e.records}
-    missing = Counter(
-        "unscored" if answer in judged else "not judged yet"
+        Rated(answer.item, names[answer.slug], _unit(verdicts[answer], scale), _people(said, scale), answer.dataset)
         for answer, said in by_answer.items()
-        for _ in said
-        if verdicts.get(answer) is None
-    )
+        if answer in verdicts
+    ]
+    judged = {Answer(e.dataset, e.checkpoint, item) for e in evaluations for item in e.records}
+    missing = Counter({OTHER_DATA: others} if others else {})
+    for answer, said in by_answer.items():
+        if answer not in verdicts:
+            missing["unscored" if answer in judged else "not judged yet"] += len(said)
     if not rated:
-        raise _not_judged(run.folder, judge, recorded, len(labels))
-    scales = sorted({label.scale or scale for label in labels})
-    whole = all(float(label.score - (label.scale or scale)[0]).is_integer() for label in labels)
+        raise _not_judged(run.folder, judge, recorded, len(here))
+    scales = sorted({label.scale or scale for label in here})
+    whole = all(float(label.score - (label.scale or scale)[0]).is_integer() for label in here)
     return Matched(rated, scale, scales, whole, len(labels), dict(missing))
+
+
+class _Datasets:
+    """Which data set a label's item is of."""
+
+    def __init__(self, recorded: RunFile, evaluations: Sequence[Evaluation]) -> None:
+        self._known = _datasets(recorded)
+        self._newest = {(e.checkpoint, item): e.dataset for e in evaluations for item in e.records}  # oldest first
+
+    def of(self, label: Label, slug: str) -> str:
+        """Its own, by label or by name; else the one judged last; "" where none was."""
+        if label.dataset in self._known:
+            return label.dataset
+        named = [known for known in self._known if known.rpartition("-")[0] == label.dataset]
+        return named[0] if len(named) == 1 else self._newest.get((slug, label.item_id), "")
+
+
+def _datasets(recorded: RunFile) -> set[str]:
+    return {e.dataset for e in recorded.evaluations if e.stage != "benchmark"}
+
+
+def _of_this_run(labels: Sequence[Label], recorded: RunFile, folder: Path) -> tuple[list[Label], int]:
+    """Labels but for those of data sets that the run does not know; and how many those are.
+
+    What does not look like a data set's label, such as a column of a file made elsewhere, says nothing.
+
+    Raises:
+        HarnessError: If all labels are of other data sets.
+    """
+    known = _datasets(recorded)
+    here = [one for one in labels if one.dataset in known or not _LABEL.fullmatch(one.dataset)]
+    if not here:
+        theirs = ", ".join(sorted({one.dataset for one in labels}))
+        raise HarnessError(
+            f"all {len(labels)} labels are of {theirs}, but {folder} has answers to {', '.join(sorted(known))}; "
+            f"name the run they were made in: --run"
+        )
+    return here, len(labels) - len(here)
 
 
 def _not_judged(folder: Path, judge: str, recorded: RunFile, n: int) -> HarnessError:
@@ -134,11 +188,14 @@ def _refuse_unknown_items(recorded: RunFile, labels: Sequence[Label], folder: Pa
         )
 
 
-def _by_answer(labels: Sequence[Label], slugs: Mapping[str, str]) -> dict[tuple[str, str], dict[str, Label]]:
-    """Labels by checkpoint and item, each by its rater."""
-    found: dict[tuple[str, str], dict[str, Label]] = {}
+def _by_answer(
+    labels: Sequence[Label], slugs: Mapping[str, str], datasets: _Datasets
+) -> dict[Answer, dict[str, Label]]:
+    """Labels by the answer they are of, each by its rater."""
+    found: dict[Answer, dict[str, Label]] = {}
     for label in labels:
-        said = found.setdefault((slugs[label.checkpoint], label.item_id), {})
+        slug = slugs[label.checkpoint]
+        said = found.setdefault(Answer(datasets.of(label, slug), slug, label.item_id), {})
         if label.rater in said:
             who = f"the rater {label.rater}" if label.rater else "somebody without a name (field rater)"
             raise HarnessError(
@@ -150,15 +207,18 @@ def _by_answer(labels: Sequence[Label], slugs: Mapping[str, str]) -> dict[tuple[
 
 def _verdicts(
     run: Run, evaluations: Sequence[Evaluation], checkpoints: dict[str, CheckpointRecord]
-) -> tuple[dict[tuple[str, str], float], Scale]:
-    """The newest score of every answer, by checkpoint and item, and the judge's scale."""
-    values: dict[tuple[str, str], float] = {}
+) -> tuple[dict[Answer, float], Scale]:
+    """The newest score of every answer, and the judge's scale."""
+    values: dict[Answer, float] = {}
     scale = (0.0, 100.0)
     for evaluation in evaluations:  # oldest first
         family = judge_family(run, [evaluation], checkpoints)
         if family.scores[0].values:
             scale = family.scale or scale
-        values |= {(evaluation.checkpoint, item): value for item, value in family.scores[0].values.items()}
+        values |= {
+            Answer(evaluation.dataset, evaluation.checkpoint, item): value
+            for item, value in family.scores[0].values.items()
+        }
     return values, scale
 
 

@@ -97,7 +97,7 @@ class _Table:
         rated = matched.rated
         self._seed, self._resamples = seed, resamples
         self.raters = sorted({name for one in rated for name in one.people})
-        self.items = np.array([one.item_id for one in rated])
+        self.items = np.array([f"{one.dataset}/{one.item_id}" for one in rated])
         self.checkpoints = np.array([one.checkpoint for one in rated])
         self.judge: Floats = np.array([one.judge for one in rated])
         self.by_rater = _by_rater(rated, self.raters)  # (raters, answers), NaN where somebody said nothing

@@ -28,6 +28,15 @@
     setTheme(next);
   });
 
+  // A table wider than the screen says so.
+  const boxes = [...document.querySelectorAll(".boxed")];
+  const measured = () => boxes.forEach((box) => {
+    const scroll = box.querySelector(".scroll");
+    box.querySelector(".hint").hidden = scroll.scrollWidth <= scroll.clientWidth + 1;
+  });
+  measured();
+  addEventListener("resize", measured);
+
   const data = byId("data");
   if (!data) return;
   const tables = JSON.parse(data.textContent);
@@ -100,7 +109,24 @@
       const needed = option.value === "disagree" || option.value === "unscored";
       option.hidden = option.disabled = needed && !there.items.some(kinds[option.value]);
     }
+    order.parentElement.hidden = there.checkpoints.length < 2;
+    order.value = there.checkpoints.length < 2 ? "data" : "apart";
+    unfiltered();
+  };
+  const unfiltered = () => {
     show.value = "all";
+    subject.value = "-1";
+    search.value = "";
+  };
+  // The filters that are on, in words.
+  const filters = () => {
+    const said = [];
+    const chosen = (select) => select.selectedOptions[0].textContent;
+    const two = now().checkpoints.length > 1 && ["better", "worse", "same"].includes(show.value);
+    if (show.value !== "all") said.push(two ? `${chosen(checkpoint)} ${show.value} than ${chosen(against)}`.replace("same than", "same as") : chosen(show));
+    if (subject.value !== "-1") said.push(`subject ${chosen(subject)}`);
+    if (searched()) said.push(`search “${search.value.trim()}”`);
+    return said;
   };
 
   const update = () => {
@@ -189,8 +215,11 @@
     page = Math.min(Math.max(page, 0), pages - 1);
     const number = (n) => n.toLocaleString("en");
     const left = there.total - there.items.length;
+    const on = filters();
     byId("status").textContent = `${number(found.length)} of ${number(there.items.length)} items`
-      + (left ? `; ${number(left)} more are not in this file (those on which checkpoints differ most are; --items all takes all)` : "");
+      + (left ? `; ${number(left)} more are not in this file (those on which checkpoints differ most are; --items all takes all)` : "")
+      + (on.length ? `: ${on.join(", ")}` : "");
+    byId("reset").hidden = !on.length;
     byId("list").replaceChildren(...found.slice(page * each, (page + 1) * each).map(itemBox));
     byId("page").textContent = `page ${page + 1} of ${pages}`;
     byId("before").disabled = page === 0;
@@ -209,6 +238,7 @@
   [checkpoint, against, show, subject, order].forEach((select) => select.addEventListener("change", update));
   [answers, size].forEach((select) => select.addEventListener("change", draw));
   search.addEventListener("input", update);
+  byId("reset").addEventListener("click", () => { unfiltered(); update(); byId("show").focus(); });
   byId("before").addEventListener("click", () => turn(-1));
   byId("after").addEventListener("click", () => turn(1));
   // A number in a table leads to the items behind it.
@@ -221,8 +251,9 @@
     if (place >= 0) checkpoint.value = String(place);
     const of = now().subjects.indexOf(link.dataset.subject || "");
     subject.value = String(of);
+    const other = now().checkpoints.indexOf(link.dataset.against || "");
+    if (other >= 0) against.value = String(other);
     show.value = link.dataset.show;
-    search.value = "";
     update();
   });
   byId("viewer").hidden = false;
