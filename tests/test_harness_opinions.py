@@ -235,6 +235,17 @@ def test_what_does_not_belong_is_left_out_and_counted(run: Run) -> None:
     ]
 
 
+def test_a_score_off_the_judges_scale_is_no_score_on_it(run: Run) -> None:
+    labelled(run, judged(run), 40)
+    before = opinions(run)
+    with labels_path(run).open("a", encoding="utf-8") as file:
+        for line in ({"item_id": "i0", "score": 5000}, {"item_id": "i1", "score": -1}):
+            file.write(json.dumps({"checkpoint": "tuned", "rater": "bob", **line}) + "\n")
+    found = opinions(run)
+    assert (found.scores, found.labels) == (before.scores, before.labels)
+    assert found.notes[-1] == "2 labels are off the judge's scale, and none of their own is given, left out"
+
+
 def test_several_people_count_as_their_mean_each_on_their_own_scale(run: Run) -> None:
     truth = judged(run)
     sample = labelled(run, truth, 40)

@@ -150,7 +150,7 @@ def test_killed_in_the_middle_nothing_is_lost(run: Run, at_terminal: Start) -> N
 def test_lines_do_where_there_is_no_terminal(run: Run) -> None:
     done = with_lines(run, ["5", "n", "wrong\x1b year", "4", "", "undo", "3", "t"], "--n", 3, "--rater", "ann")
     assert done.returncode == 0
-    assert [(one.score, one.note) for one in kept_labels(run)] == [(5, ""), (3, "")]
+    assert [(one.score, one.note) for one in kept_labels(run)] == [(5, ""), (3, "wrong\x1b year")], "undone, not lost"
     assert "\x1b" not in done.stdout
     assert f"3 of 12 items of {data_of(12).label} x 2 checkpoints: 6 answers\ncheckpoints: base, tuned\n" in done.stderr
     assert "scale: 1 to 5, stretched to the judge's 0 to 100" in done.stderr

@@ -123,10 +123,23 @@ def test_what_was_skipped_comes_again_another_time(run: Run) -> None:
 
 def test_a_note_is_kept_beside_the_next_label_only(run: Run) -> None:
     shown = type_into(review_of(run).begin(), "n45", lines=["wrong year "])
-    assert "noted: wrong year" in shown
+    assert "noted, to be kept with the answer: wrong year" in shown
     assert [one.note for one in kept_labels(run)] == ["wrong year", ""]
     type_into(review_of(run).begin(), "ns1", lines=["about another one"])
     assert kept_labels(run)[-1].note == ""
+
+
+def test_a_note_stays_with_its_question_after_undo_and_skip(run: Run) -> None:
+    type_into(review_of(run).begin(), "n4u5", lines=["precious"])
+    assert [(one.score, one.note) for one in kept_labels(run)] == [(5, "precious")]
+    session = review_of(run).begin()
+    session.write("lost?")
+    session.press("s")
+    assert session.unkept == 1
+    session.press("u")
+    session.press("2")
+    assert session.unkept == 0
+    assert kept_labels(run)[-1].note == "lost?"
 
 
 CLEARED = "\x1b[2J"

@@ -107,6 +107,8 @@ def _say_done(review: "Review", session: "Session", screen: Screen) -> None:
     screen.say(
         f"{session.labelled} of {total} {'pairs' if review.keys.pairs else 'answers'} done as {review.rater}{again}"
     )
+    if session.unkept:
+        screen.warn(f"{session.unkept} note{_s(session.unkept)} not kept: a note is kept with an answer")
     if not session.labelled:
         return
     for line in _reached(review, review.items_done(session)):

@@ -151,7 +151,8 @@ def _notes(said: Said, family: Family) -> Iterator[str]:
     if strange and family.kind == "judge":
         low, high = family.scale or WINS
         theirs = " and ".join(f"{one:g} to {other:g}" for one, other in strange)
-        yield f"people scored from {theirs}, stretched to the judge's {low:g} to {high:g}"
+        some = "people" if len(strange) == len(said.scales) else "some people"
+        yield f"{some} scored from {theirs}, stretched to the judge's {low:g} to {high:g}"
     if len(said.raters) > 1:
         yield f"{len(said.raters)} people; where several labelled the same, their mean counts"
     if said.by_hand:

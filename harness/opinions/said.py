@@ -17,6 +17,7 @@ Mean = dict[str, float]  # by item, over raters
 ELSEWHERE = "of checkpoints or items that are not in this table"
 OTHER_DATA = "of another data set"
 CHANGED = "of answers that have changed since"
+OFF_SCALE = "off the judge's scale, and none of their own is given"
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,18 @@ class _Matched:
             self.passed_over[OTHER_DATA] += 1
         elif not all(slugs) or label.item_id not in self._items:
             self.passed_over[ELSEWHERE] += 1
+        elif not self._on_scale(label):
+            self.passed_over[OFF_SCALE] += 1
         elif not self._still_there(label, slugs):
             self.passed_over[CHANGED] += 1
         else:
             self.labels.append(label)
             self._count(label, slugs)
+
+    def _on_scale(self, label: PersonLabel) -> bool:
+        """Labels of a review have their own scale; of others nothing is guessed."""
+        low, high = self._family.scale or (0.0, 100.0)
+        return bool(label.scale or label.other) or (label.score is not None and low <= label.score <= high)
 
     def _still_there(self, label: PersonLabel, slugs: Sequence[str]) -> bool:
         """Whether the answers are those that the judge saw; where either does not say which, they are taken to be."""

@@ -1,6 +1,7 @@
 """The picture: what `compare` found, as text for a terminal. Building is apart from printing."""
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -83,7 +84,8 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
         first = _best_already(pick) if pick.name == baseline else f"{pick.name}."
     else:
         word = "over" if c.difference >= 0 else "on the test items against"
-        first = f"{pick.name}: {c.difference:+.1f} {word} {c.baseline} ({c.low:.1f} to {c.high:.1f})."
+        ends = f"{c.low:.1f} to {c.high:.1f}" if isfinite(c.high - c.low) else "interval unknown"
+        first = f"{pick.name}: {c.difference:+.1f} {word} {c.baseline} ({ends})."
     if pick.worse_on:
         lost = _listed([f"{c.metric} ({c.difference:+.1f})" for c in pick.worse_on])
         first += f" But it is worse than {pick.worse_on[0].baseline} on {lost}."

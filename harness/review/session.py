@@ -74,7 +74,7 @@ class Session:
         self._done = [key for key in labelled if key in self._by_key]  # oldest first
         self._skipped: list[str] = []
         self._acts = list(self._done)  # labels and skips, which undo goes back through
-        self.note = ""
+        self._notes: dict[str, str] = {}  # of questions that are not answered yet, or no longer
         self.quit = False
 
     @property
@@ -82,6 +82,16 @@ class Session:
         """What is asked now; None when nothing is left, or the person has quit."""
         passed = {*self._done, *self._skipped}
         return None if self.quit else next((q for q in self.questions if q.key not in passed), None)
+
+    def write(self, note: str) -> None:
+        """Put a note on the current question; it is kept with the answer, also after a skip or an undo."""
+        if self.current is not None:
+            self._notes[self.current.key] = note
+
+    @property
+    def unkept(self) -> int:
+        """Notes on questions without an answer, which nothing keeps."""
+        return sum(bool(note) and key not in self._done for key, note in self._notes.items())
 
     @property
     def labelled(self) -> int:
@@ -125,14 +135,12 @@ class Session:
     def _skip(self, question: Question) -> Did:
         self._skipped.append(question.key)
         self._acts.append(question.key)
-        self.note = ""
         return "skipped"
 
     def _label(self, question: Question, score: float) -> Did:
-        self._keep(question, 1 - score if question.swapped else score, self.note)
+        self._keep(question, 1 - score if question.swapped else score, self._notes.get(question.key, ""))
         self._done.append(question.key)
         self._acts.append(question.key)
-        self.note = ""
         return "labelled"
 
     def _undo(self) -> Did:
@@ -147,7 +155,6 @@ class Session:
             self._skipped.remove(last)
         self._acts.pop()
         self.questions.sort(key=lambda question: question.key != last)  # stable: the others keep their order
-        self.note = ""
         return "undone"
 
 

@@ -49,8 +49,9 @@ def review(session: Session, screen: Screen, *, key: Read, line: Read) -> int:
 
 def _take_note(session: Session, screen: Screen, line: Read) -> None:
     screen.show("note (a line; empty for none):")
-    session.note = (line() or "").strip()
-    screen.show(f"noted: {session.note}" if session.note else "no note")
+    note = (line() or "").strip()
+    session.write(note)
+    screen.show(f"noted, to be kept with the answer: {note}" if note else "no note")
     screen.show(keys_line(session.keys))
 
 
