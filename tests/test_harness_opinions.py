@@ -20,6 +20,7 @@ from harness.opinions.lines import Design, headline_of, lines_of
 from harness.opinions.opinions import opinions_of
 from harness.pictures.opinions import opinions_parts
 from harness.records import Evaluation, Preference
+from harness.review.labels import labels_path
 from harness.review.sampling import Sample, draw
 from harness.stats.intervals import t_interval
 from harness.stats.ppi import ppi_mean
