@@ -87,14 +87,14 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
         ends = f"{c.low:.1f} to {c.high:.1f}" if isfinite(c.high - c.low) else "interval unknown"
         first = f"{pick.name}: {c.difference:+.1f} {word} {c.baseline} ({ends})."
     if pick.worse_on:
-        lost = _listed([f"{c.metric} ({c.difference:+.1f})" for c in pick.worse_on])
+        lost = listed([f"{c.metric} ({c.difference:+.1f})" for c in pick.worse_on])
         first += f" But it is worse than {pick.worse_on[0].baseline} on {lost}."
     if pick.contradicted:
-        better = _listed(pick.contradicted)
+        better = listed(pick.contradicted)
         first += f" But on the test items {better} did better, which {pick.n_deciding} validation items did not show."
     if not pick.undecided:
         return first
-    others = _listed(pick.undecided)
+    others = listed(pick.undecided)
     # An interval stands for itself; with p adjusted for all rows it may hold less than it seems to.
     even = c is not None and c.baseline in pick.undecided and c.verdict == "can't tell"
     adjusted = "With p adjusted for all rows, " if even and c is not None and c.p < c.p_adjusted else ""
@@ -116,7 +116,8 @@ def _best_already(pick: Pick) -> str:
     return f"{pick.name}: none scored higher on the {pick.n_deciding} validation items."
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: a, b and c."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
@@ -132,7 +133,7 @@ def settle_lines(settle: Sequence[Settle]) -> Iterator[str]:
     enough = [one for one in settle if one.needed <= one.n]
     more = [one for one in settle if one.needed > one.n]
     if enough:
-        names = _listed([one.checkpoint for one in enough])
+        names = listed([one.checkpoint for one in enough])
         first = enough[0]
         yield f"{first.points:g} points between {first.pick} and {names} would most likely have shown by now"
     if more:

@@ -6,6 +6,7 @@ from harness.cards.panel import Panel
 from harness.findings import Agreement
 from harness.opinions.findings import Headline, Opinion, Opinions
 from harness.opinions.findings import Line as OneLine
+from harness.opinions.headline import disagreement, headline_sentence
 from harness.reporting.grids import Cell, Grid, Line
 from harness.reporting.numbers import NONE, count, interval, number, signed
 
@@ -27,6 +28,12 @@ def opinions_grids(opinions: Opinions) -> list[Grid]:
     return made
 
 
+def opinions_sentences(opinions: Opinions) -> list[str]:
+    """Which line to go by and why, where people and judge do not agree, and what limits the numbers."""
+    told = [headline_sentence(opinions), disagreement(opinions)]
+    return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in told if sentence] + list(opinions.notes)
+
+
 def _opinions(caption: str, lines: Sequence[Opinion], digits: int, *, sign: bool) -> Grid:
     def said(opinion: Opinion, which: Headline, line: OneLine | None) -> Cell:
         if line is None:
@@ -39,7 +46,7 @@ def _opinions(caption: str, lines: Sequence[Opinion], digits: int, *, sign: bool
         return Cell(NONE if line is None else count(round(line.n)))
 
     estimates = ["judge alone, 95 % interval", "people alone", "judge corrected by people"]
-    rest = ["go by", "labelled", "labels' worth", "corr.", "judge's weight"]
+    rest = ["go by", "labelled", "labels' worth", "corr."]
     return Grid(
         caption=caption,
         head=["checkpoint", *estimates, *rest],
@@ -54,7 +61,6 @@ def _opinions(caption: str, lines: Sequence[Opinion], digits: int, *, sign: bool
                     n_of(opinion.people),
                     n_of(opinion.corrected),
                     Cell(number(opinion.r, 2)),
-                    Cell(number(opinion.weight, 2)),
                 ],
             )
             for opinion in lines

@@ -7,7 +7,7 @@ from harness.findings import JUDGED, Report, Row, Table
 from harness.pictures.report import pick_sentence
 from harness.reporting.document import Document
 from harness.reporting.embedded import plain
-from harness.reporting.evidence import opinions_grids
+from harness.reporting.evidence import opinions_grids, opinions_sentences
 from harness.reporting.explained import as_text, methods_of
 from harness.reporting.grids import Cell, Grid, caption_of, notes_of
 from harness.reporting.limits import limits_of, subtitle
@@ -71,7 +71,7 @@ def _people(document: Document) -> Iterator[str]:
     yield ""
     for grid in opinions_grids(opinions):
         yield from _table(grid, 5)
-    yield from _listed(opinions.notes)
+    yield from _listed(opinions_sentences(opinions))
 
 
 def _overlap(document: Document) -> Iterator[str]:

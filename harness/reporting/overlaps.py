@@ -7,6 +7,7 @@ from itertools import groupby
 from harness.findings import Report
 from harness.overlap.findings import Found, Overlap
 from harness.pictures.overlap import MOST, clean_sentences, overlap_sentence, says_something
+from harness.pictures.report import listed
 from harness.reporting.grids import Cell, Grid, Line
 from harness.reporting.numbers import count, digits_of, ends_of, interval, number, signed
 from harness.reporting.paths import brief, dataset_name
@@ -52,8 +53,10 @@ def clean_of(report: Report) -> list[str]:
 def leakage_of(report: Report) -> Iterator[str]:
     """What checkpoints remember and what searches found, together."""
     leaked = {name: n for name, n in report.leaked.items() if n}
-    for name, n in leaked.items():
-        yield f"{count(n)} test items are among the entries that {name} was trained on."
+    for n in dict.fromkeys(leaked.values()):
+        names = [name for name, own in leaked.items() if own == n]
+        items = f"{count(n)} test item{' is' if n == 1 else 's are'}"
+        yield f"{items} among the entries that {listed(names)} {'was' if len(names) == 1 else 'were'} trained on."
     headline = report.headline
     telling = [one for one in overlaps_shown(report) if one.found]
     for one in telling:

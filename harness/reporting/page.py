@@ -84,6 +84,7 @@ def _content(document: Document) -> dict[str, Any]:
         "heats": [heat_of(shown) for shown in report.breakdowns if shown.parts],
         "agreements": evidence.agreements_grid(report.agreements),
         "opinions": report.opinions,
+        "opinions_sentences": evidence.opinions_sentences(report.opinions) if report.opinions else [],
         "opinions_grids": evidence.opinions_grids(report.opinions) if report.opinions else [],
         "searches": searches_of(report),
         "clean": clean_of(report),
