@@ -183,7 +183,8 @@ def _refuse_unlike(
             )
     several = [t for t in tables if sum(row.summary.n_scored >= FEW for row in t.rows) > 1]
     if several and not any(row.comparison for t in tables for row in t.rows):
-        raise HarnessError(f"nothing can be compared: {several[0].warnings[0]}; evaluate all on the same items")
+        why = next(iter(several[0].warnings), "no two checkpoints have numbers of the same items")
+        raise HarnessError(f"nothing can be compared: {why}; evaluate all on the same items")
 
 
 def _nothing(run: Run) -> str:

@@ -80,7 +80,9 @@ def _warnings(
             yield from missing_warnings(scores, baseline, comparison, contests.terms)
         elif comparison is None and _known(scores) >= FEW and _known(baseline) >= FEW:
             both = f"{names[scores.checkpoint.slug]} and {names[baseline.checkpoint.slug]}"
-            yield f"{both} have fewer than {FEW} items in common, so they cannot be compared"
+            common = len({*scores.values, *scores.parts} & {*baseline.values, *baseline.parts})
+            why = f"fewer than {FEW} items in common" if common < FEW else f"no finite {family.metric} to compare"
+            yield f"{both} have {why}, so they cannot be compared"
     if not family.fixed:
         yield from _of_clusters(family)
     single = [names[s.checkpoint.slug] for s in family.scores if not s.seeds]
