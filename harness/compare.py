@@ -26,11 +26,12 @@ from harness.naming import display_names, legible
 from harness.opinions.opinions import opinions_of
 from harness.overlap.known import overlaps_known
 from harness.records import CheckpointRecord
-from harness.store import Run, RunFile
+from harness.store import Run, RunFile, uncollected
 
 TURNED = 1.005  # a loss that ends so much above its lowest has risen; less is noise between two steps
 
 
+@uncollected()
 def compare(
     run: Run,
     *,

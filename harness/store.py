@@ -42,7 +42,7 @@ class RecordFile(Generic[L]):
         Raises:
             HarnessError: If a line other than a torn last one cannot be read.
         """
-        with _uncollected():
+        with uncollected():
             records = (self._record(*numbered) for numbered in enumerate(self._whole_lines(), 1))
             return {record.key: record for record in records}
 
@@ -79,7 +79,7 @@ class RecordFile(Generic[L]):
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Without the collector of cycles: records have none, and it would look through all of them time and again."""
     was_on = gc.isenabled()
     gc.disable()
