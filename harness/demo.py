@@ -56,6 +56,7 @@ def _next(folder: Path) -> Iterator[RenderableType]:
     yield ""
     for line in (
         f"next: ift-eval compare --run {folder} --full",
+        f"      ift-eval report --run {folder}",
         f"      ift-eval judge {folder}/checkpoints --judge ollama:llama3.2",
         "      ift-eval finetune --base gpt2 --data YOUR.json --out checkpoints/mine",
         "      ift-eval judge base=gpt2 checkpoints/mine --judge ollama:llama3.2",
