@@ -299,5 +299,6 @@ def test_a_foreign_package_in_the_way(here: Path, name: str) -> None:
 
 def test_a_mistake_in_a_real_process(here: Path) -> None:
     said = as_process(command("compare", "--run", "away"), cwd=here)
-    assert said.mistake() == "away holds nothing to compare yet; --run run, or `ift-eval judge` or `ift-eval mmlu` first"
+    beside = "--run run, or `ift-eval judge` or `ift-eval mmlu` first"
+    assert said.mistake() == f"away holds nothing to compare yet; {beside}"
     assert not os.path.lexists(here / "away")

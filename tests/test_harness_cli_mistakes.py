@@ -367,7 +367,7 @@ def test_a_torn_last_line_is_no_damage(place: Place) -> None:
         ("respond base --data data.json --run data.json", "wanted a run folder at data.json, found a file"),
         ("judge --responses answers.json --run data.json", "wanted a run folder at data.json, found a file"),
         ("mmlu base --data quiz --run data.json", "wanted a run folder at data.json, found a file"),
-        ("compare --run new", "new holds nothing to compare yet; --run run, or `ift-eval judge` or `ift-eval mmlu` first"),
+        ("compare --run new", "new holds nothing to compare yet; --run run, or `ift-eval judge` or `ift-eval mmlu`"),
         ("compare --run run --baseline anwsers", "unknown baseline 'anwsers': did you mean answers?"),
         ("compare anwsers --run run", "unknown checkpoint in this run 'anwsers': did you mean answers?"),
         ("compare --run run --dataset answrs", "unknown data set in this run 'answrs': did you mean answers?"),
