@@ -101,8 +101,7 @@ def compare(
         report.cards = [*_cards(run, plain, names, recorded)]
         report.panel = panel_for(shown, names)
         if not recipes:  # people labelled answers of single checkpoints
-            judges_own = baseline_of(judged.family, base).checkpoint
-            report.opinions = opinions_of(run, judged.family, names, judges_own)
+            report.opinions = opinions_of(run, judged.family, names, baseline_of(judged.family, base).checkpoint)
         if not counted:
             report.notes[str(run.folder)] = ["cannot be written, so this look at the test set is not counted"]
     report.remarks = [] if baseline else [*_unnamed_base(recorded, checkpoints, names.get(base, base))]

@@ -40,6 +40,7 @@ class Table(BaseModel):
         warnings: What makes the comparisons doubtful, a sentence each.
         decimals: Of its numbers, where they are shown.
         notes: Of a benchmark: what the reader should know of the outcomes, by name.
+        over_all: Whether the metric is no mean over items (MCC, F1, perplexity).
     """
 
     name: str
@@ -57,6 +58,7 @@ class Table(BaseModel):
     warnings: list[str] = []
     decimals: int = 1
     notes: dict[str, list[str]] = {}
+    over_all: bool = False
 
 
 class Pick(BaseModel):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from harness.comparing.scores import judge_folder
-from harness.records import JSON, CheckpointRecord, Evaluation, Outcome, Role, Verdict
+from harness.records import JSON, CheckpointRecord, CorpusValue, Evaluation, Outcome, Role, Verdict
 from harness.store import Run
 
 Score = float | str | None  # a score; why there is none; None when nobody judged it yet
@@ -110,3 +110,36 @@ def measured(
     )
     run.add(who, evaluation)
     return evaluation
+
+
+def over_all(
+    run: Run,
+    name: str,
+    parts: Sequence[JSON],
+    *,
+    metric: str = "mcc",
+    how: str = "matthews_corrcoef",
+    higher_is_better: bool = True,
+    items: Sequence[Mapping[str, float]] | None = None,
+) -> Evaluation:
+    """Outcomes of a benchmark with a number that exists only over all of them; `items`: what each has for itself."""
+    who = checkpoint(name)
+    outcomes = [
+        Outcome(
+            key=f"{how}-{n}",
+            item_id=f"d{n}",
+            checkpoint=who.fingerprint,
+            task="cola",
+            subject="cola",
+            metrics=dict(items[n]) if items else {},
+            parts={metric: part},
+        )
+        for n, part in enumerate(parts)
+    ]
+    with run.records(Outcome, "outcomes", "cola", who.slug).writing() as writer:
+        writer.append(*outcomes, sync=False)
+    value = CorpusValue(task="cola", metric=metric, aggregation=how, value=None, higher_is_better=higher_is_better)
+    records = {f"cola/{o.item_id}": [o.key] for o in outcomes}
+    made = Evaluation(stage="benchmark", checkpoint=who.slug, dataset="cola-1", records=records, corpus=[value])
+    run.add(who, made)
+    return made

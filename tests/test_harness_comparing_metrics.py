@@ -10,10 +10,10 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 
 from harness.compare import compare
 from harness.findings import Row
-from harness.records import CorpusValue, Evaluation, Outcome, Verdict
+from harness.records import Verdict
 from harness.store import Run
 from tests.command_line import in_process
-from tests.recorded import checkpoint, judged, measured
+from tests.recorded import judged, measured, over_all
 
 N = 120
 
@@ -32,25 +32,10 @@ def classified(
     how: str = "matthews_corrcoef",
     metric: str = "mcc",
 ) -> None:
-    """Outcomes of which only a number over all of them exists."""
-    who = checkpoint(name)
-    outcomes = [
-        Outcome(
-            key=f"{how}-{n}",
-            item_id=f"d{n}",
-            checkpoint=who.fingerprint,
-            task="cola",
-            subject="cola",
-            metrics={"acc": float(g == s)} if how == "f1_score" else {},
-            parts={metric: [g, s]},
-        )
-        for n, (g, s) in enumerate(zip(gold, said, strict=True))
-    ]
-    with run.records(Outcome, "outcomes", "cola", who.slug).writing() as writer:
-        writer.append(*outcomes, sync=False)
-    value = CorpusValue(task="cola", metric=metric, aggregation=how, value=0.5)
-    records = {f"cola/{o.item_id}": [o.key] for o in outcomes}
-    run.add(who, Evaluation(stage="benchmark", checkpoint=who.slug, dataset="cola-1", records=records, corpus=[value]))
+    """Gold and predicted classes, of which only a number over all of them exists; accuracy too where that is F1."""
+    both = list(zip(gold, said, strict=True))
+    items = [{"acc": float(g == s)} for g, s in both] if how == "f1_score" else None
+    over_all(run, name, [[g, s] for g, s in both], metric=metric, how=how, items=items)
 
 
 def answers(right: float, seed: int, gold: Sequence[int]) -> list[int]:

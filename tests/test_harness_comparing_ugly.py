@@ -7,11 +7,10 @@ import pytest
 
 from benchmarks.presets import MMLU_SUBJECTS
 from harness.compare import compare
-from harness.records import CorpusValue, Evaluation, Outcome
 from harness.store import Run
 from tests.command_line import in_process
 from tests.mmlu_records import took_mmlu
-from tests.recorded import checkpoint, judged, measured
+from tests.recorded import checkpoint, judged, measured, over_all
 
 
 @pytest.fixture
@@ -43,32 +42,8 @@ def test_a_benchmarks_values_that_are_not_finite_are_unscored(run: Run) -> None:
 
 
 def perplexity(run: Run, name: str, loglikelihoods: list[float]) -> None:
-    who = checkpoint(name)
-    outcomes = [
-        Outcome(
-            key=f"{n}",
-            item_id=f"d{n}",
-            checkpoint=who.fingerprint,
-            task="wiki",
-            subject="wiki",
-            metrics={},
-            parts={"word_perplexity": [value, 3]},
-        )
-        for n, value in enumerate(loglikelihoods)
-    ]
-    with run.records(Outcome, "outcomes", "wiki", who.slug).writing() as writer:
-        writer.append(*outcomes, sync=False)
-    corpus = [
-        CorpusValue(
-            task="wiki",
-            metric="word_perplexity",
-            aggregation="weighted_perplexity",
-            value=None,
-            higher_is_better=False,
-        )
-    ]
-    records = {f"wiki/{o.item_id}": [o.key] for o in outcomes}
-    run.add(who, Evaluation(stage="benchmark", checkpoint=who.slug, dataset="wiki-1", records=records, corpus=corpus))
+    parts = [[value, 3] for value in loglikelihoods]
+    over_all(run, name, parts, metric="word_perplexity", how="weighted_perplexity", higher_is_better=False)
 
 
 def test_a_diverged_checkpoint_has_no_perplexity_and_the_others_keep_theirs(run: Run) -> None:

@@ -13,13 +13,14 @@ from harness.findings import Report, Settle
 from harness.opinions.findings import Line, Opinion, Opinions
 from harness.overlap.findings import Found, Overlap, WithAndWithout
 from harness.reporting.document import Document
+from harness.reporting.explained import methods_of
 from harness.reporting.limits import limits_of
 from harness.reporting.markdown import markdown_of
 from harness.reporting.overlaps import clean_of, searches_of
 from harness.reporting.page import page_of
 from harness.reporting.paths import brief, dataset_name
 from harness.store import Run
-from tests.recorded import checkpoint, judged, measured
+from tests.recorded import checkpoint, judged, measured, over_all
 from tests.report_runs import documented
 
 
@@ -245,3 +246,17 @@ def test_data_sets_go_by_name() -> None:
 
 def test_a_report_without_anything_judged_has_no_word_of_leakage(run: Run) -> None:
     assert not [line for line in limits_of(Report(run="run", baseline="base", tables=[])) if "train" in line]
+
+
+def test_each_table_is_explained_by_what_was_done_with_it(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    for name, right in (("base", 3), ("new", 5)):
+        over_all(run, name, [[n % 2, (n + (n % 7 >= right)) % 2] for n in range(30)])
+    only = {method.what: method.how for method in methods_of(documented(run))}
+    assert "swapping" in only["Numbers over all items (cola mcc)"]
+    assert not any("Sign-flip" in how or "Student's t" in how or "McNemar" in how for how in only.values())
+    for name, level in (("base", 10.0), ("new", 30.0)):
+        judged(run, name, [level + n for n in range(9)])
+    both = {method.what: method.how for method in methods_of(documented(run))}
+    assert both["p (judge ann+kind-v1)"].startswith("Sign-flip")
+    assert only.items() <= both.items()

@@ -48,6 +48,7 @@ def table_for(contests: Contests, baseline: Scores, *, all_pairs: bool = False) 
         warnings=[*_warnings(contests, baseline, [s for _, s in others], made)],
         decimals=decimals_of(family, rows),
         notes=_notes(family, names),
+        over_all=bool(family.aggregation),
     )
 
 

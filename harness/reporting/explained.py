@@ -19,6 +19,8 @@ SCHUIRMANN = "Schuirmann 1987, two one-sided tests, J. Pharmacokinetics and Biop
 EFRON = "Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 13"
 CAMERON = "Cameron, Gelbach and Miller 2011, J. Business and Economic Statistics 29:238"
 BOUTHILLIER = "Bouthillier et al. 2021, Accounting for variance, arXiv:2103.03098"
+NOREEN = "Noreen 1989, Computer-Intensive Methods for Testing Hypotheses, ch. 2"
+LLAMA = "word coverage after Touvron et al. 2023, Llama 2, arXiv:2307.09288, A.6"
 PPI = "Angelopoulos, Duchi and Zrnic 2023, PPI++, arXiv:2311.01453"
 KRIPPENDORFF = "Krippendorff 2011, Computing Krippendorff's alpha-reliability"
 
@@ -51,7 +53,8 @@ def _estimates(document: Document, tables: Sequence[Table]) -> Iterator[Method]:
         "by nothing else. What could not be scored is counted, never taken as zero; bounds say what the mean would be "
         "had all of it been worst, or best.",
     )
-    binary, graded = _split(document, tables)
+    yield from _over_all(tables)
+    binary, graded = _split(document, [table for table in tables if not table.over_all])
     if binary:
         yield Method(f"Intervals of shares ({binary})", "95 %, Wilson's score interval.", WILSON)
     if graded:
@@ -62,6 +65,19 @@ def _estimates(document: Document, tables: Sequence[Table]) -> Iterator[Method]:
         )
     if any(row.summary.chance is not None for table in tables for row in table.rows):
         yield Method("Chance", "The mean over items of one divided by the number of choices.")
+
+
+def _over_all(tables: Sequence[Table]) -> Iterator[Method]:
+    """Metrics that are no mean over items: items are drawn, or swapped, and the number made again."""
+    names = ", ".join(dict.fromkeys(f"{table.name} {table.metric}" for table in tables if table.over_all))
+    if names:
+        yield Method(
+            f"Numbers over all items ({names})",
+            "95 % percentile bootstrap intervals of the number, and of the paired difference of two; p by swapping the "
+            "two checkpoints' answers item by item (approximate randomisation), two-sided; 1,000 draws with seed 0, "
+            "100 for BLEU, chrF and TER.",
+            f"{EFRON}; {NOREEN}",
+        )
 
 
 def _split(document: Document, tables: Sequence[Table]) -> tuple[str, str]:
@@ -78,13 +94,15 @@ def _comparisons(document: Document, tables: Sequence[Table]) -> Iterator[Method
     made = [row.comparison for table in compared for row in table.rows if row.comparison]
     if not made:
         return
-    yield Method(
-        "Differences",
-        "Paired: the mean over the items both checkpoints have of one value minus the other, with a 95 % interval "
-        "by Student's t on these differences.",
-        MILLER,
-    )
-    binary, graded = _split(document, compared)
+    means = [table for table in compared if not table.over_all]
+    if means:
+        yield Method(
+            "Differences",
+            "Paired: the mean over the items both checkpoints have of one value minus the other, with a 95 % interval "
+            "by Student's t on these differences.",
+            MILLER,
+        )
+    binary, graded = _split(document, means)
     if binary:
         yield Method(f"p ({binary})", "Exact McNemar test on the items on which the two differ, two-sided.", MCNEMAR)
     if graded:
@@ -148,8 +166,10 @@ def _others(document: Document) -> Iterator[Method]:
     if report.overlaps:
         yield Method(
             "Overlap",
-            "Questions are normalised; an item counts as found where its words are in one training entry whole, or "
-            "where that entry holds at least the given share of its word sequences.",
+            "Questions are normalised; an item counts as found where it stands in one training entry word for word, "
+            "or, from twice the sequence's length on, where at least the given share of its words lies in word "
+            "sequences that the entry has too.",
+            LLAMA,
         )
 
 
