@@ -3,13 +3,11 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-
-import numpy as np
+from math import isfinite
 
 from harness.comparing.scores import Family, Scores
-from harness.comparing.side_by_side import FEW, drawn_clusters, summarise
+from harness.comparing.side_by_side import comparisons_of, summarise
 from harness.overlap.findings import WithAndWithout
-from harness.stats.intervals import t_interval
 
 
 def with_and_without(
@@ -23,16 +21,17 @@ def with_and_without(
         names: Of checkpoints, by slug.
         baseline: Slug of the one that differences are to; "" for none.
     """
-    clean = [_only_clean(scores, dirty) for scores in family.scores]
-    base = next((own for own in clean if own.checkpoint.slug == baseline), None)
+    called = {s.checkpoint.slug: names.get(s.checkpoint.slug, s.checkpoint.name) for s in family.scores}
+    rest = replace(family, scores=[_only_clean(scores, dirty) for scores in family.scores])
+    differences = _differences(rest, baseline, called)
     lines = []
-    for whole, own in zip(family.scores, clean, strict=True):
-        name = names.get(whole.checkpoint.slug, whole.checkpoint.name)
-        on_all, on_clean = summarise(whole, family, name), summarise(own, family, name)
+    for whole, own in zip(family.scores, rest.scores, strict=True):
+        slug = own.checkpoint.slug
+        on_all, on_clean = summarise(whole, family, called[slug]), summarise(own, rest, called[slug])
         if whole.anchor or on_all.estimate is None:
             continue
         line = WithAndWithout(
-            checkpoint=name,
+            checkpoint=called[slug],
             n=on_all.n_scored,
             all_items=on_all.estimate,
             n_clean=on_clean.n_scored,
@@ -40,8 +39,7 @@ def with_and_without(
             low=on_clean.low,
             high=on_clean.high,
         )
-        against = {} if base is None or own is base else _difference(own, base, family)
-        lines.append(line.model_copy(update=against))
+        lines.append(line.model_copy(update=differences.get(slug, {})))
     return lines
 
 
@@ -55,13 +53,13 @@ def _only_clean(scores: Scores, dirty: Collection[str]) -> Scores:
     )
 
 
-def _difference(own: Scores, base: Scores, family: Family) -> dict[str, float]:
-    """The mean paired difference with Student's interval; nothing where items do not stand for themselves.
-
-    In clusters, and of recipes and metrics over all items, the comparison itself has the right interval.
-    """
-    shared = [item for item in own.values if item in base.values]
-    if len(shared) < FEW or family.aggregation or drawn_clusters(family) or own.seeds or base.seeds:
-        return {}
-    mean = t_interval(np.array([own.values[item] - base.values[item] for item in shared]))
-    return {"difference": mean.estimate, "difference_low": mean.low, "difference_high": mean.high}
+def _differences(clean: Family, baseline: str, names: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """By slug, the paired difference to the baseline on the clean items, with its interval; none that is unknown."""
+    base = next((s for s in clean.scores if s.checkpoint.slug == baseline), None)
+    others = [s for s in clean.scores if base is not None and s is not base]
+    made = comparisons_of([(own, base) for own in others if base], clean, names)
+    return {
+        own.checkpoint.slug: {"difference": c.difference, "difference_low": c.low, "difference_high": c.high}
+        for own, c in zip(others, made, strict=True)
+        if c is not None and isfinite(c.high - c.low)
+    }
