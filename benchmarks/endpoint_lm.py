@@ -10,7 +10,7 @@ eighth at a time, since how many tokens to cut is known to the endpoint alone.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from typing import Any, Literal
 from benchmarks.connection import Connection, EndpointFailure, Messages, Wanted, Written, read_wanted
 from benchmarks.errors import BenchmarkError
 from benchmarks.generation import cut
-from benchmarks.resuming import Answer, Answers, Hooks, Pairs, Prompts, ResumingLM, Texts
+from benchmarks.resuming import Answer, Hooks, Keep, Pairs, Prompts, ResumingLM, Texts
 
 Put = Literal["text", "message", "chat"]
 """How a prompt to be continued is put: as the text it is; as one message of a user; as the turns of a chat."""
@@ -29,9 +29,6 @@ _CUT = 8  # an eighth of what is left of a prompt goes at a time
 Outcome = Answer | EndpointFailure
 Pool = Callable[[Mapping[str, Callable[[], Awaitable[Outcome]]], Callable[[str, Outcome], None]], Awaitable[bool]]
 """Does the jobs side by side, hands over each outcome with its key as it comes; False if it gave up on the rest."""
-
-Came = asyncio.Queue[tuple[str, Outcome] | None]
-"""Outcomes as they come; None behind the last."""
 
 
 class EndpointLM(ResumingLM):
@@ -84,25 +81,25 @@ class EndpointLM(ResumingLM):
         """See `ResumingLM`."""
         return bool(read_wanted(arguments, self._max_gen_toks).temperature)
 
-    def score_pairs(self, pairs: Pairs) -> Answers:
+    def score_pairs(self, pairs: Pairs, keep: Keep) -> None:
         """See `ResumingLM`; an empty continuation is certain, and not asked for.
 
         Raises:
             BenchmarkError: If the endpoint cannot score, or did not answer everything.
         """
         self._check_scores()
-        yield from self._ask({key: partial(_score_pair, context=a, continuation=b) for key, (a, b) in pairs.items()})
+        self._ask({key: partial(_score_pair, context=a, continuation=b) for key, (a, b) in pairs.items()}, keep)
 
-    def score_texts(self, texts: Texts) -> Answers:
+    def score_texts(self, texts: Texts, keep: Keep) -> None:
         """See `ResumingLM`; each text whole: one that does not fit the model's context is a failure.
 
         Raises:
             BenchmarkError: If the endpoint cannot score, or did not answer everything.
         """
         self._check_scores()
-        yield from self._ask({key: partial(_score_text, text=text) for key, (text,) in texts.items()})
+        self._ask({key: partial(_score_text, text=text) for key, (text,) in texts.items()}, keep)
 
-    def write(self, prompts: Prompts) -> Answers:
+    def write(self, prompts: Prompts, keep: Keep) -> None:
         """See `ResumingLM`.
 
         Raises:
@@ -112,7 +109,7 @@ class EndpointLM(ResumingLM):
         for key, (context, arguments, draw) in prompts.items():
             wanted = read_wanted(arguments, self._max_gen_toks, draw)
             jobs[key] = partial(_write, prompt=self._prompt(context), wanted=wanted)
-        yield from self._ask(jobs)
+        self._ask(jobs, keep)
 
     def _prompt(self, context: str) -> "str | Messages":
         if self._put == "text":
@@ -133,19 +130,18 @@ class EndpointLM(ResumingLM):
                 f"choose a task whose answers are written (multiple choice with --how generate), or name a folder"
             )
 
-    def _ask(self, jobs: "Mapping[str, Callable[[Connection], Awaitable[Answer]]]") -> Iterator[tuple[str, Answer]]:
-        """Answers as they come; the event loop runs only while the next one is waited for."""
+    def _ask(self, jobs: "Mapping[str, Callable[[Connection], Awaitable[Answer]]]", keep: Keep) -> None:
+        """Keeps answers as they come."""
         failures: list[EndpointFailure] = []
-        came: Came = asyncio.Queue()
-        with asyncio.Runner() as runner:
-            task = runner.get_loop().create_task(self._ask_all(jobs, came))
-            while batch := runner.run(_all_there(came)):
-                for key, outcome in batch:
-                    if isinstance(outcome, EndpointFailure):
-                        failures.append(outcome)
-                    else:
-                        yield key, outcome
-            runner.run(_result_of(task))
+
+        def done(key: str, outcome: Outcome) -> None:
+            if isinstance(outcome, EndpointFailure):
+                failures.append(outcome)
+            else:
+                keep(key, outcome)
+
+        # One task from the first to the last: Ctrl-C cancels it, and cannot land in the middle of another.
+        asyncio.run(self._ask_all(jobs, done))
         if failures:
             n = f"{len(failures)} request{'s' if len(failures) > 1 else ''}"
             raise BenchmarkError(
@@ -156,28 +152,11 @@ class EndpointLM(ResumingLM):
     async def _ask_all(
         self,
         jobs: "Mapping[str, Callable[[Connection], Awaitable[Answer]]]",
-        came: Came,
+        done: Callable[[str, Outcome], None],
     ) -> None:
-        try:
-            async with self._opened() as connection:
-                work = {key: partial(_outcome_of, job, connection) for key, job in jobs.items()}
-                await self._pool(work, lambda key, outcome: came.put_nowait((key, outcome)))
-        finally:
-            came.put_nowait(None)
-
-
-async def _all_there(came: Came) -> list[tuple[str, Outcome]]:
-    """What has come since, at least one; nothing once all is there."""
-    batch = [await came.get()]
-    while not came.empty():
-        batch.append(came.get_nowait())
-    if batch[-1] is None and len(batch) > 1:
-        came.put_nowait(batch.pop())
-    return [one for one in batch if one is not None]
-
-
-async def _result_of(task: "asyncio.Task[None]") -> None:
-    await task
+        async with self._opened() as connection:
+            work = {key: partial(_outcome_of, job, connection) for key, job in jobs.items()}
+            await self._pool(work, done)
 
 
 async def _outcome_of(job: Callable[[Connection], Awaitable[Answer]], connection: Connection) -> Outcome:

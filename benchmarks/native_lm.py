@@ -17,7 +17,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.generation import Generation, cut, read_generation, stopper
 from benchmarks.loglikelihood import Window, score_windows, window
 from benchmarks.reader import Reader
-from benchmarks.resuming import Answer, Answers, Hooks, Pairs, Prompts, ResumingLM, Texts
+from benchmarks.resuming import Answer, Hooks, Keep, Pairs, Prompts, ResumingLM, Texts
 from finetune.budget import Budget, budget_for
 from finetune.examples import stop_tokens
 from finetune.generate import generate
@@ -109,28 +109,27 @@ class NativeLM(ResumingLM):
             return context
         return f"[{len(tokens) - self.max_length} tokens cut] {self.tokenizer.decode(tokens[-self.max_length :])}"
 
-    def score_pairs(self, pairs: Pairs) -> Answers:
+    def score_pairs(self, pairs: Pairs, keep: Keep) -> None:
         """See `ResumingLM`."""
-        return self._score({key: self._pair_windows(*pair) for key, pair in pairs.items()})
+        self._score({key: self._pair_windows(*pair) for key, pair in pairs.items()}, keep)
 
-    def score_texts(self, texts: Texts) -> Answers:
+    def score_texts(self, texts: Texts, keep: Keep) -> None:
         """See `ResumingLM`."""
         # A start token is itself predicted after the prefix, which may be the same token again: so `hf` counts.
-        return self._score(
-            {
-                key: (self._rolling([self._reader.prefix], self._reader.text(text)), False)
-                for key, (text,) in texts.items()
-            }
-        )
+        start = [self._reader.prefix]
+        rolling = {key: (self._rolling(start, self._reader.text(text)), False) for key, (text,) in texts.items()}
+        self._score(rolling, keep)
 
     def _answers(self, *arguments: Any) -> list[Answer]:
         with _answering(self.model):
             return super()._answers(*arguments)
 
-    def _score(self, requests: Mapping[str, tuple[list[Window], bool]]) -> Iterator[tuple[str, Answer]]:
-        """Answers as batches finish, given each request's windows and whether its context was cut."""
+    def _score(self, requests: Mapping[str, tuple[list[Window], bool]], keep: Keep) -> None:
+        """Keeps answers as batches finish, given each request's windows and whether its context was cut."""
         pending = {key: _Pending(len(windows), cut_off) for key, (windows, cut_off) in requests.items()}
-        yield from ((key, state.answer()) for key, state in pending.items() if not state.left)
+        for key, state in pending.items():
+            if not state.left:
+                keep(key, state.answer())
         owners = [(key, each) for key, (windows, _) in requests.items() for each in windows]
         windows = [each for _, each in owners]
         for batch in score_windows(self.model, windows, budget=self._budget, say=self._hooks.warn):
@@ -140,7 +139,7 @@ class NativeLM(ResumingLM):
                 state.loglikelihood += score.loglikelihood
                 state.greedy &= score.greedy
                 if not state.left:
-                    yield owners[index][0], state.answer()
+                    keep(owners[index][0], state.answer())
 
     def _pair_windows(self, context: str, continuation: str) -> tuple[list[Window], bool]:
         """The windows that score a continuation, and whether the context is cut."""
@@ -160,8 +159,8 @@ class NativeLM(ResumingLM):
         pairs = [make_disjoint_window(span) for span in spans]
         return [window(context, targets, self.max_length) for context, targets in pairs]
 
-    def write(self, prompts: Prompts) -> Answers:
-        """Answers as they end, one group of equal settings after the other.
+    def write(self, prompts: Prompts, keep: Keep) -> None:
+        """Keeps answers as they end, one group of equal settings after the other.
 
         Raises:
             BenchmarkError: If a task wants as many new tokens as the model's context is long.
@@ -170,12 +169,12 @@ class NativeLM(ResumingLM):
         for key, (context, arguments, _) in prompts.items():
             groups.setdefault(self._read(arguments), {})[key] = context
         for generation, contexts in groups.items():
-            yield from self._generate_group(generation, contexts)
+            self._generate_group(generation, contexts, keep)
 
     def _read(self, arguments: Mapping[str, Any]) -> Generation:
         return read_generation(arguments, self.tokenizer, max_gen_toks=self._max_gen_toks)
 
-    def _generate_group(self, generation: Generation, contexts: Mapping[str, str]) -> Iterator[tuple[str, Answer]]:
+    def _generate_group(self, generation: Generation, contexts: Mapping[str, str], keep: Keep) -> None:
         keys, wanted = list(contexts), generation.sampling.max_new_tokens
         room = self.max_length - wanted
         if room <= 0:
@@ -199,7 +198,7 @@ class NativeLM(ResumingLM):
         )
         for index, made in written:
             text = cut(self.tokenizer.decode(self._plain(made.tokens)), generation.until)
-            yield (
+            keep(
                 keys[index],
                 {"text": text, "tokens": len(made.tokens), "stop_reason": made.stop_reason}
                 | {"truncated": len(whole[index]) > room},

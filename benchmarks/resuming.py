@@ -4,7 +4,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ Answer = dict[str, Any]  # JSON: what is recorded for one request
 Pairs = Mapping[str, tuple[str, str]]  # context and continuation by key
 Texts = Mapping[str, tuple[str]]  # whole texts by key
 Prompts = Mapping[str, tuple[Any, dict[str, Any], int]]  # context, generation arguments and draw by key
-Answers = Iterable[tuple[str, Answer]]  # key and answer, in whatever order answers end
+Keep = Callable[[str, Answer], None]  # called with key and answer as each ends, in whatever order
 Arguments = TypeVar("Arguments", bound=tuple[Any, ...])
 
 
@@ -41,7 +41,7 @@ class Hooks:
 
 
 class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types
-    """The half of an lm-eval model that is the same for all of ours; the other half yields answers by key.
+    """The half of an lm-eval model that is the same for all of ours; the other half computes answers by key.
 
     Attributes:
         truncated: The contexts, as text, that were cut to fit the model, so far.
@@ -64,16 +64,16 @@ class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types
         """What else decides an answer beside the model and the request, such as the dtype."""
 
     @abstractmethod
-    def score_pairs(self, pairs: Pairs) -> Answers:
-        """`{"loglikelihood": nats, "greedy": bool, "truncated": bool}` for each (context, continuation)."""
+    def score_pairs(self, pairs: Pairs, keep: Keep) -> None:
+        """Keeps `{"loglikelihood": nats, "greedy": bool, "truncated": bool}` for each (context, continuation)."""
 
     @abstractmethod
-    def score_texts(self, texts: Texts) -> Answers:
-        """`{"loglikelihood": nats}`, and what else is worth recording, for each whole text."""
+    def score_texts(self, texts: Texts, keep: Keep) -> None:
+        """Keeps `{"loglikelihood": nats}`, and what else is worth recording, for each whole text."""
 
     @abstractmethod
-    def write(self, prompts: Prompts) -> Answers:
-        """`{"text": ..., "truncated": bool}`, and what else is worth recording, for each prompt."""
+    def write(self, prompts: Prompts, keep: Keep) -> None:
+        """Keeps `{"text": ..., "truncated": bool}`, and what else is worth recording, for each prompt."""
 
     def sampled(self, arguments: Mapping[str, Any]) -> bool:
         """Whether these generation arguments draw at random, so that asking again is another draw."""
@@ -115,7 +115,7 @@ class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types
         return [answer["text"] for answer in answers]
 
     def _answers(
-        self, kind: str, arguments: Sequence[Arguments], compute: Callable[[Mapping[str, Arguments]], Answers]
+        self, kind: str, arguments: Sequence[Arguments], compute: Callable[[Mapping[str, Arguments], Keep], None]
     ) -> list[Answer]:
         """Answers in the order of `arguments`: recalled, else computed once for equal requests and recorded."""
         keys = [request_key(kind, self.computed_with, *args) for args in arguments]
@@ -125,11 +125,16 @@ class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types
         copies = Counter(keys)
         done = sum(copies[key] for key in known)
         self._hooks.progress(done, len(keys))
-        for key, answer in compute(missing) if missing else ():
+
+        def keep(key: str, answer: Answer) -> None:
+            nonlocal done
             known[key] = answer
             self._hooks.record(key, answer)
             done += copies[key]
             self._hooks.progress(done, len(keys))
+
+        if missing:
+            compute(missing, keep)
         return [known[key] for key in keys]
 
     def _show(self, missing: Mapping[str, tuple[Any, ...]]) -> None:

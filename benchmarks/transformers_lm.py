@@ -18,7 +18,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.quiet import quiet
-from benchmarks.resuming import Answers, Hooks, Pairs, Prompts, ResumingLM, Texts
+from benchmarks.resuming import Hooks, Keep, Pairs, Prompts, ResumingLM, Texts
 from finetune.budget import GIB, free_bytes
 from finetune.errors import FinetuneError
 from finetune.memory import out_of_memory
@@ -101,7 +101,7 @@ class TransformersLM(ResumingLM):
         template: str | None = self._hf.chat_template(chat_template)
         return template
 
-    def score_pairs(self, pairs: Pairs) -> Answers:
+    def score_pairs(self, pairs: Pairs, keep: Keep) -> None:
         """See `ResumingLM`."""
         cut: set[str] = set()
         windows: dict[str, list[_Window]] = {}
@@ -112,14 +112,14 @@ class TransformersLM(ResumingLM):
             if len(before) + len(scored) > self.max_length + 1:
                 cut.add(key)
         for key, (score, greedy) in self._score(windows):
-            yield key, {"loglikelihood": score, "greedy": greedy, "truncated": key in cut}
+            keep(key, {"loglikelihood": score, "greedy": greedy, "truncated": key in cut})
 
-    def score_texts(self, texts: Texts) -> Answers:
+    def score_texts(self, texts: Texts, keep: Keep) -> None:
         """See `ResumingLM`."""
         prefix = self._hf.prefix_token_id
         windows = {key: self._rolling(key, prefix, self._hf.tok_encode(text)) for key, (text,) in texts.items()}
         for key, (score, greedy) in self._score(windows):
-            yield key, {"loglikelihood": score, "greedy": greedy, "truncated": False}
+            keep(key, {"loglikelihood": score, "greedy": greedy, "truncated": False})
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Ids of context and continuation as `hf` has them."""
@@ -190,7 +190,7 @@ class TransformersLM(ResumingLM):
                 return n
         return len(waiting)
 
-    def write(self, prompts: Prompts) -> Answers:
+    def write(self, prompts: Prompts, keep: Keep) -> None:
         """See `ResumingLM`.
 
         Raises:
@@ -200,9 +200,9 @@ class TransformersLM(ResumingLM):
         for key, (context, arguments, _) in prompts.items():
             groups[repr(sorted(arguments.items()))][key] = context, arguments
         for group in groups.values():
-            yield from self._write_group(group)
+            self._write_group(group, keep)
 
-    def _write_group(self, group: Mapping[str, tuple[str, dict[str, Any]]]) -> Answers:
+    def _write_group(self, group: Mapping[str, tuple[str, dict[str, Any]]], keep: Keep) -> None:
         arguments = next(iter(group.values()))[1]
         room = self.max_length - self._wanted(arguments)
         lengths = {key: len(self._hf.tok_encode(context)) for key, (context, _) in group.items()}
@@ -218,7 +218,7 @@ class TransformersLM(ResumingLM):
                 size = len(chosen) // 2
                 continue
             for key, text in zip(chosen, texts, strict=True):
-                yield key, {"text": text, "truncated": lengths[key] > room}
+                keep(key, {"text": text, "truncated": lengths[key] > room})
             waiting = waiting[len(chosen) :]
 
     def _write_batch(self, asked: list[Instance], first: str) -> list[str]:
