@@ -19,6 +19,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from benchmarks.errors import BenchmarkError
 from benchmarks.quiet import quiet
 from benchmarks.resuming import Hooks, Keep, Pairs, Prompts, ResumingLM, Texts
+from finetune.arithmetic import imitated
 from finetune.budget import GIB, free_bytes
 from finetune.errors import FinetuneError
 from finetune.memory import out_of_memory
@@ -70,6 +71,8 @@ class TransformersLM(ResumingLM):
             seed: Of tasks that sample.
         """
         super().__init__(hooks, seed=seed)
+        if note := imitated(model.dtype, model.device):
+            self._hooks.warn(note)
         self.model, self.tokenizer = model, tokenizer
         self._rows = int(model.get_input_embeddings().weight.shape[0])
         _give_padding(tokenizer, self._rows)

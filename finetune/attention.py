@@ -48,6 +48,11 @@ def together(one: Part, other: Part) -> Tensor:
     return torch.lerp(one[0], other[0], share.to(one[0].dtype))
 
 
+def joined(parts: list[Tensor]) -> Tensor:
+    """Parts behind each other; a single one as it is, which `torch.cat` would copy."""
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
 def _on_cpu(q: Tensor, k: Tensor, v: Tensor, causal: bool, mask: Tensor | None) -> Part:
     # The kernel behind `scaled_dot_product_attention`, which does not pass its second result on.
     out, weight = _KERNELS._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, attn_mask=mask)

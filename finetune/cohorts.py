@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from finetune.attention import attention, together
+from finetune.attention import attention, joined, together
 from finetune.passes import Numbers, Pass, Trunk
 
 _ROOM = 32  # columns that are made at once
@@ -147,6 +147,6 @@ class Step:
                 own = slice(at, at + len(cohort.rows))
                 parts.append(cohort.attend(layer, q[own], k[own], v[own]))
                 at, trunk = own.stop, cohort.trunk
-            out, weight = (torch.cat(each) for each in zip(*parts, strict=True))
+            out, weight = (joined([*each]) for each in zip(*parts, strict=True))
             seen.append(together((out, weight), trunk.seen_by(layer, q[begin:at])) if trunk else out)
-        return torch.cat(seen)
+        return joined(seen)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from finetune.attention import Part, attention, together
+from finetune.attention import Part, attention, joined, together
 from finetune.transformer import Layout
 
 LIKE = 0.7  # rows at least this long, as a share of the longest, are padded to the same length for attention
@@ -143,12 +143,12 @@ class Pass:
         for taker in self.takers:
             taker(k, v)
         parts = [group.attend(q, k, v) for group in self._groups]
-        out, weight = (torch.cat(each) if len(parts) > 1 else each[0] for each in zip(*parts, strict=True))
+        out, weight = (joined([*each]) for each in zip(*parts, strict=True))
         seen = []
         for trunk, begin, end in self._behind:
             own = out[begin:end], weight[begin:end]
             seen.append(own[0] if trunk is None else together(own, trunk.seen_by(layer, q[begin:end])))
-        return torch.cat(seen) if len(seen) > 1 else seen[0]
+        return joined(seen)
 
 
 class Beside:

@@ -19,6 +19,7 @@ from benchmarks.quiet import quiet
 from benchmarks.resuming import Hooks
 from benchmarks.run import run_tasks
 from benchmarks.transformers_lm import TransformersLM
+from finetune.arithmetic import multiplies
 from finetune.errors import FinetuneError
 from tests.foreign_folders import CHATML, write_foreign
 from tests.lm_eval_pair import assert_same_scores, requests
@@ -292,6 +293,15 @@ def test_out_of_memory_halves_batches_and_is_said(one_folder: Path) -> None:
     Cramped(lm, 0)
     with pytest.raises(FinetuneError, match="out of memory with a single prompt"):
         lm.loglikelihood(requests("loglikelihood", pairs))
+
+
+def test_a_dtype_that_the_device_imitates_is_said_to_be_slow(one_folder: Path) -> None:
+    said: list[str] = []
+    model, tokenizer = loaded(one_folder)
+    for dtype in (torch.float32, torch.bfloat16):
+        TransformersLM(model.to(dtype), tokenizer, max_length=64, hooks=Hooks(warn=said.append))
+    slow = "this CPU has no bfloat16 arithmetic and imitates it: --dtype float32 is many times as fast"
+    assert said == ([] if multiplies(torch.bfloat16, "cpu") else [slow])
 
 
 def test_the_scores_of_a_batch_stay_within_the_memory_that_is_given(one_folder: Path) -> None:

@@ -18,6 +18,21 @@ def test_any_number_of_rows_equals_torch(rows: int) -> None:
         torch.testing.assert_close(out, F.linear(x, weight, own), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(0,), (1,), (3,), (4,), (9,), (40,), (130,), (2, 3)])
+@torch.inference_mode()
+def test_16_bit_layers_round_the_exact_result_whatever_computes_them(
+    dtype: torch.dtype, shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(len(shape))
+    x, weight, bias = (torch.randn(*size).to(dtype) for size in ((*shape, 512), (2100, 512), (2100,)))
+    for own in (bias, None):
+        out = linear(x, weight, own)
+        exact = F.linear(x.double(), weight.double(), None if own is None else own.double())
+        assert (out.dtype, out.shape) == (dtype, (*shape, 2100))
+        torch.testing.assert_close(out.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-3)
+
+
 @torch.inference_mode()
 def test_the_layer_gives_rows_as_kernels_want_them() -> None:
     layer = Linear(24, 40)

@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 
+from finetune.arithmetic import multiplies
 from finetune.errors import FinetuneError
 from finetune.generate import Sampling
 from finetune.instructions import DataSet, read_data_set
@@ -223,6 +224,14 @@ def test_out_of_memory_halves_the_batch_and_is_said() -> None:
     assert said == [f"out of memory: going on with {n} prompts at once" for n in (4, 2)]
     with pytest.raises(FinetuneError, match="out of memory with one prompt of 3 tokens"):
         written(Cramped(model, 0), prompts, 8, [])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_dtype_that_the_device_imitates_is_said_to_be_slow(dtype: torch.dtype) -> None:
+    said: list[str] = []
+    written(make_model("phi").to(dtype).eval(), [[5, 6, 7]], 1, said)
+    slow = "this CPU has no bfloat16 arithmetic and imitates it: --dtype float32 is many times as fast"
+    assert said == ([] if multiplies(dtype, "cpu") else [slow])
 
 
 def test_scores_that_are_no_numbers_are_refused(data: DataSet, tmp_path: Path) -> None:

@@ -108,10 +108,14 @@ class Writer:
             sampling: See `finetune.generate.Sampling`.
             stops: Ids that end an answer, beside the model's own.
             vocab_size: Ids from here on are never chosen (rows with which an embedding was padded).
-            say: Told when memory runs out and batches are halved.
+            say: Told when memory runs out and batches are halved, or the dtype is a slow one here.
         """
         from transformers import GenerationConfig
 
+        from finetune.arithmetic import imitated
+
+        if note := imitated(loaded.model.dtype, loaded.model.device):
+            say(note)
         self._model, self._sampling, self._vocab_size, self._say = loaded.model, sampling, vocab_size, say
         self._stops = frozenset(i for i in stops | loaded.stops if i < loaded.rows)
         self._pads = loaded.pads

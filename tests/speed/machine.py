@@ -4,12 +4,18 @@ import time
 
 import torch
 
+from finetune.arithmetic import multiplies
+
 SHAPE = (800, 768, 3072)  # rows, width, inner width: the largest product of a GPT-2 block
 
 
 def peak_flops(dtype: torch.dtype, device: str = "cpu", *, seconds: float = 1.0) -> float:
-    """Floating-point operations a second of matrix products of `SHAPE`, best of several rounds."""
+    """Floating-point operations a second of matrix products of `SHAPE`, best of several rounds.
+
+    Where the device only imitates the dtype, in float32: more it cannot do.
+    """
     rows, width, inner = SHAPE
+    dtype = dtype if multiplies(dtype, device) else torch.float32
     a = torch.randn(rows, width, device=device, dtype=dtype)
     b = torch.randn(width, inner, device=device, dtype=dtype)
     best, until = 0.0, time.perf_counter() + seconds
