@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from rich.text import Text
 Advance = Callable[[int, int], None]  # done, of how many
 
 
+_WIDTH = 80
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")  # control and format characters, lone surrogates, private ones
 
 
@@ -29,6 +31,12 @@ def _seen(character: str) -> str:
     if unicodedata.category(character) not in _UNSEEN:
         return character
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def _pager_is_there() -> bool:
+    """Whether the program that is to turn pages exists: where it does not, what it was given would be lost."""
+    named = os.environ.get("MANPAGER") or os.environ.get("PAGER")
+    return not named or any(shutil.which(word) for word in named.split()[:1])
 
 
 class RateColumn(TextColumn):
@@ -60,9 +68,11 @@ class Screen:
     said: set[str] = field(default_factory=set, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """A terminal that lacks a character gets a mark in its place, not a traceback."""
+        """A terminal that lacks a character gets a mark in its place, and one without a width (`COLUMNS=0`) has one."""
         if isinstance(sys.stdout, TextIOWrapper):  # standard error does so by itself
             sys.stdout.reconfigure(errors="replace")
+        for console in (self.out, self.err):
+            console.width = console.width or _WIDTH
 
     def show(self, what: RenderableType, *, whole: bool = False) -> None:
         """Print a result; with `whole` lines are not folded, so that a command can be copied."""
@@ -71,7 +81,7 @@ class Screen:
 
     def page(self, what: RenderableType, *, paged: bool = True) -> None:
         """Print a result that may be long: page by page where somebody can turn them, else all at once."""
-        if paged and not self.json and self.out.is_terminal and sys.stdin.isatty():
+        if paged and not self.json and self.out.is_terminal and sys.stdin.isatty() and _pager_is_there():
             os.environ.setdefault("LESS", "-R")  # or the most common pager shows colours as their codes
             with self.out.pager(styles=True):
                 self.out.print(what)
