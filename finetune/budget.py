@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from finetune.cgroups import room_in_group
 from finetune.errors import FinetuneError
 from finetune.transformer import Transformer
 
@@ -67,7 +68,8 @@ def budget_for(model: Transformer, memory: float | None = None) -> Budget:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory of the device that nothing uses."""
+    """Memory of the device that nothing uses, and a container does not keep from us."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    available, room = int(psutil.virtual_memory().available), room_in_group()
+    return available if room is None else min(available, room)
