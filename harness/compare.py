@@ -11,7 +11,7 @@ from harness.comparing.cast import cast_of
 from harness.comparing.contests import Contests
 from harness.comparing.fields import having, values_in, with_clusters
 from harness.comparing.groups import breakdown
-from harness.comparing.picking import pick_of, settle, validation_of
+from harness.comparing.picking import foremost_of, pick_of, settle, validation_of
 from harness.comparing.recipes import as_recipes, parse_recipes, recipe_names
 from harness.comparing.scores import Family, Scores
 from harness.comparing.select import families
@@ -20,12 +20,12 @@ from harness.comparing.tables import baseline_of, table_for
 from harness.comparing.terms import PLAIN, Terms
 from harness.comparing.trajectory import trajectory
 from harness.errors import HarnessError, unknown_name
-from harness.findings import JUDGED, Breakdown, Losses, Report, Table
+from harness.findings import JUDGED, Breakdown, Losses, Report, Table, Trajectory
 from harness.imported.joining import joined
 from harness.naming import display_names, legible
 from harness.opinions.opinions import opinions_of
 from harness.overlap.known import overlaps_known
-from harness.records import CheckpointRecord
+from harness.records import CheckpointRecord, Role
 from harness.store import Run, RunFile, uncollected
 
 TURNED = 1.005  # a loss that ends so much above its lowest has risen; less is noise between two steps
@@ -93,23 +93,25 @@ def compare(
     tables = [table_for(*both, all_pairs=all_pairs) for both in zip(contests, baselines, strict=True)]
     _refuse_unlike(recorded, wanted, checkpoints, shown, tables)
     report = Report(run=str(run.folder), baseline=names.get(base, base), tables=tables, left_out=left_out)
-    judged = next((c for c in contests if c.family.kind in JUDGED and c.family.role == "test"), None)
-    if judged:
-        _tell_of_judged(report, judged, shown, base)
-        report.looks, counted = _count_look(run, recorded, judged.family.dataset) if look else (0, True)
+    headline = _headline(contests)
+    if headline:
+        _tell_of_judged(report, headline, shown, base)
         # Of each checkpoint for itself: the seeds of a recipe are no repeats of one answer.
-        report.cards = [*_cards(run, plain, names, recorded)]
-        report.panel = panel_for(shown, names)
+        report.cards = [*_cards(run, plain, names, recorded, headline.family.role)]
+        report.panel = panel_for([family for family in shown if family.role == headline.family.role], names)
+    judged = headline if headline and headline.family.role == "test" else None
+    if judged:
+        report.looks, counted = _count_look(run, recorded, judged.family.dataset) if look else (0, True)
         if not recipes:  # people labelled answers of single checkpoints
             report.opinions = opinions_of(run, judged.family, names, baseline_of(judged.family, base).checkpoint)
         if not counted:
             report.notes[str(run.folder)] = ["cannot be written, so this look at the test set is not counted"]
     report.remarks = [] if baseline else [*_unnamed_base(recorded, checkpoints, names.get(base, base))]
-    report.losses = _losses(checkpoints, names)
     report.breakdowns = _breakdowns(run, contests, baselines, by)
     report.agreements = agreements(run, plain, names)
     report.overlaps = overlaps_known(run, shown, names, baseline=base) if not recipes else []
-    report.trajectory = trajectory(checkpoints, tables, names, base)
+    report.trajectory = trajectory(checkpoints, report.shown, names, base)
+    report.losses = _losses(checkpoints, names, report.trajectory)
     return report
 
 
@@ -130,29 +132,48 @@ def _clustered(run: Run, shown: list[Family], field: str | None) -> list[Family]
     return [with_clusters(f, values[n], field) if n in several else f for n, f in enumerate(shown)]
 
 
+def _headline(contests: Sequence[Contests]) -> Contests | None:
+    """The first judged test items; the first judged validation items where there are no test items."""
+    judged = [each for each in contests if each.family.kind in JUDGED]
+    return next((each for each in judged if each.family.role == "test"), next(iter(judged), None))
+
+
 def _breakdowns(run: Run, contests: Sequence[Contests], baselines: Sequence[Scores], by: str | None) -> list[Breakdown]:
     """MMLU's own, and every table's by a field where one is wanted."""
     values = having(run, [each.family for each in contests], by, "--by") if by else {}
-    made = []
+    made: list[Breakdown] = []
+    headline = _headline(contests)
+    roles = {"test", headline.family.role} if headline else {"test"}
     for n, (each, baseline) in enumerate(zip(contests, baselines, strict=True)):
         own = breakdown(each, baseline)
         if own is not None:
             made.append(own)
-        if by and n in values and each.family.role == "test" and not (own and own.field == by):
+        if by and n in values and each.family.role in roles and not (own and own.field == by):
             made.append(by_field(each, by, values[n], baseline))
     return made
 
 
 def _tell_of_judged(report: Report, judged: Contests, shown: Sequence[Family], base: str) -> None:
-    """The pick, what would settle it, leakage, notes: what is said of the first judged table."""
+    """The pick, what would settle it, leakage, notes: what is said of the first judged table.
+
+    On validation items alone nothing is picked: whoever is best on them owes some of its score to being picked by it.
+    """
     family, names = judged.family, judged.names
-    others = [t for t in report.tables if t.role == "test" and (t.name, t.metric) != (family.name, family.metric)]
-    report.pick = pick_of(judged, validation_of(family, shown), baseline_of(family, base), others)
-    report.settle = settle(judged, report.pick) if report.pick else []
-    report.baseline = next(table.baseline for table in report.tables if table.name == family.name)
+    if family.role == "validation":
+        report.foremost = foremost_of(judged)
+    else:
+        _tell_of_pick(report, judged, shown, base)
+    report.baseline = next(t.baseline for t in report.tables if (t.name, t.dataset) == (family.name, family.dataset))
     own = [s for s in family.scores if not s.anchor]
     report.leaked = {names[s.checkpoint.slug]: len(s.evaluation.leaked) for s in own if s.checkpoint.remembers}
     report.notes = {names[s.checkpoint.slug]: s.evaluation.notes for s in own if s.evaluation.notes}
+
+
+def _tell_of_pick(report: Report, judged: Contests, shown: Sequence[Family], base: str) -> None:
+    family = judged.family
+    others = [t for t in report.tables if t.role == "test" and (t.name, t.metric) != (family.name, family.metric)]
+    report.pick = pick_of(judged, validation_of(family, shown), baseline_of(family, base), others)
+    report.settle = settle(judged, report.pick) if report.pick else []
 
 
 def _unnamed_base(recorded: RunFile, shown: Sequence[CheckpointRecord], baseline: str) -> Iterator[str]:
@@ -219,19 +240,24 @@ def _count_look(run: Run, recorded: RunFile, dataset: str) -> tuple[int, bool]:
     return looks, True
 
 
-def _cards(run: Run, shown: Sequence[Family], names: Mapping[str, str], recorded: RunFile) -> Iterator[JudgeCard]:
-    """Of each judge on the test items; kept in the run, where it can be written."""
+def _cards(
+    run: Run, shown: Sequence[Family], names: Mapping[str, str], recorded: RunFile, role: Role
+) -> Iterator[JudgeCard]:
+    """Of each judge on items of this role; kept in the run, where it can be written."""
     for family in shown:
-        if family.kind in JUDGED and family.role == "test":
+        if family.kind in JUDGED and family.role == role:
             card = card_for(run, family, names, recorded.checkpoints)
             with suppress(HarnessError):
                 keep_card(run, family, card)
             yield card
 
 
-def _losses(checkpoints: Sequence[CheckpointRecord], names: Mapping[str, str]) -> Losses | None:
-    """Validation losses from the longest curve that the checkpoints carry."""
-    longest = max((c.validation_curve for c in checkpoints), key=len, default=[])
+def _losses(
+    checkpoints: Sequence[CheckpointRecord], names: Mapping[str, str], drawn: Trajectory | None
+) -> Losses | None:
+    """Validation losses from the longest curve that the checkpoints carry; of the training that is drawn."""
+    own_training = [c for c in checkpoints if drawn is None or names[c.slug] in drawn.names]
+    longest = max((c.validation_curve for c in own_training), key=len, default=[])
     if not longest:
         return None
     base = next(c.base_fingerprint for c in checkpoints if c.validation_curve == longest)

@@ -41,6 +41,7 @@ class Table(BaseModel):
         decimals: Of its numbers, where they are shown.
         notes: Of a benchmark: what the reader should know of the outcomes, by name.
         over_all: Whether the metric is no mean over items (MCC, F1, perplexity).
+        in_points: Whether its numbers are points of a scale that is known (0 to 100), unlike a loss.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Table(BaseModel):
     decimals: int = 1
     notes: dict[str, list[str]] = {}
     over_all: bool = False
+    in_points: bool = True
 
 
 class Pick(BaseModel):
@@ -87,6 +89,22 @@ class Pick(BaseModel):
     runner_up: str | None = None
     lead: float | None = None
     worse_on: list[Comparison] = []
+
+
+class Foremost(BaseModel):
+    """Where only validation items are shown: who is best on them. No pick: its score there is no fair one.
+
+    Attributes:
+        name: The checkpoint.
+        n: Items, those that every checkpoint has a value for.
+        runner_up: The next best.
+        lead: By how much it is ahead of that one, in points.
+    """
+
+    name: str
+    n: int
+    runner_up: str | None = None
+    lead: float | None = None
 
 
 class Losses(BaseModel):
@@ -139,6 +157,7 @@ class Trajectory(BaseModel):
         forgotten: For each benchmark on which checkpoints are certainly worse than the base, the last of them.
         kept: Benchmarks on which none is.
         gained: For each table on which checkpoints are certainly better than the base, the last of them.
+        undrawn: Other trainings among what is shown: names of the checkpoints of each, in step order.
     """
 
     names: list[str]
@@ -148,6 +167,7 @@ class Trajectory(BaseModel):
     forgotten: list[Comparison]
     kept: list[str]
     gained: list[Comparison] = []
+    undrawn: list[list[str]] = []
 
 
 class Part(BaseModel):
@@ -240,9 +260,11 @@ class Report(BaseModel):
         baseline: Name of the checkpoint the others are compared with.
         tables: Judge first, then benchmarks.
         pick: None when nothing was judged, or there is only one checkpoint.
+        foremost: In place of a pick where only validation items are shown.
         losses: None when no checkpoint knows its validation loss.
         trajectory: None when fewer than three checkpoints of one training are shown.
-        leaked: Items of the test set that checkpoints were trained on, by name; only of those that remember it.
+        leaked: Items of the headline's data set that checkpoints were trained on, by name; only of those that remember
+            their training.
         looks: How often the test set's numbers have been shown, this time included.
         notes: What the reader should know of the answers, by name.
         left_out: Older evaluations that are not shown.
@@ -261,6 +283,7 @@ class Report(BaseModel):
     baseline: str
     tables: list[Table]
     pick: Pick | None = None
+    foremost: Foremost | None = None
     losses: Losses | None = None
     trajectory: Trajectory | None = None
     leaked: dict[str, int] = {}

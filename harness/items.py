@@ -147,7 +147,7 @@ def items_of(run: Run, wanted: Wanted) -> Items:
 def items_behind(
     run: Run, shown: Sequence[Family], *, most: int | None = None, fields: Mapping[str, str] | None = None
 ) -> Iterator[Items]:
-    """The items behind tables of test items, all checkpoints of each.
+    """The items behind tables, all checkpoints of each.
 
     Args:
         run: The run.
@@ -159,12 +159,11 @@ def items_behind(
     """
     names = display_names(list({s.checkpoint.slug: s.checkpoint for f in shown for s in f.scores}.values()))
     for family in shown:
-        if family.role == "test":
-            ids = _ids(family.scores)
-            made = _read(run, family, family.scores, names, _telling(ids, family, most))
-            subjects = _subjects(run, family, (fields or {}).get(family.dataset))
-            told = [item.model_copy(update={"subject": subjects.get(item.item_id, item.subject)}) for item in made]
-            yield _found(family, family.scores, names, told, len(ids))
+        ids = _ids(family.scores)
+        made = _read(run, family, family.scores, names, _telling(ids, family, most))
+        subjects = _subjects(run, family, (fields or {}).get(family.dataset))
+        told = [item.model_copy(update={"subject": subjects.get(item.item_id, item.subject)}) for item in made]
+        yield _found(family, family.scores, names, told, len(ids))
 
 
 def _subjects(run: Run, family: Family, field: str | None) -> Mapping[str, str]:

@@ -39,6 +39,13 @@ def how_of(target: Target, settings: "BenchmarkSettings", remark: Callable[[str]
     return "generate"
 
 
+def why_unscored(target: Target, settings: "BenchmarkSettings") -> str | None:
+    """Why a target gives no log-probabilities; None if it does. An endpoint is asked once. Raises as `how_of`."""
+    if target.folder is not None:
+        return None
+    return "--how generate has it asked by messages" if settings.how == "generate" else _lacks_scores(target, settings)
+
+
 def _lacks_scores(target: Target, settings: "BenchmarkSettings") -> str | None:
     from harness.connections import lacks_scores
 

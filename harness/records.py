@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Stage = Literal["respond", "judge", "benchmark"]
 Role = Literal["test", "validation"]
 JSON = Any
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+OrInfinite = Annotated[float, BeforeValidator(lambda value: math.inf if value is None else value)]  # null in JSON
 
 
 def now() -> str:
@@ -342,7 +344,7 @@ class Comparison(BaseModel):
         better: Items on which the checkpoint is better.
         worse: Items on which it is worse.
         same: Items on which they are equal. Of a metric over all items none is better or worse for itself.
-        detectable: The difference that would be seen with 80 % power.
+        detectable: The difference that would be seen with 80 % power; infinite where none would.
         verdict: In words.
         sd: Standard deviation of the differences item by item; None where items do not weigh the same.
         margin: Within which checkpoints count as the same; None where nobody said.
@@ -367,7 +369,7 @@ class Comparison(BaseModel):
     better: int
     worse: int
     same: int
-    detectable: float
+    detectable: OrInfinite
     verdict: str
     sd: float | None = None
     margin: float | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from finetune.errors import FinetuneError
 from finetune.instructions import DataSet, complaints, read_data_set
-from harness.benchmark import EVERY, BenchmarkSettings, Suite, run_benchmark
+from harness.benchmark import EVERY, BenchmarkSettings, Suite, refuse_unscored, run_benchmark
 from harness.checkpoints import Target
 from harness.elsewhere.answers import Answers, record_answers
 from harness.errors import HarnessError
@@ -170,7 +170,11 @@ def benchmark_all(
         screen: Where progress and warnings are shown.
         fresh: Ignore what is recorded.
         on_result: Called with each checkpoint and lm-eval's own result; see `run_benchmark`.
+
+    Raises:
+        BenchmarkError: If an endpoint cannot take one of them, before the first is run.
     """
+    refuse_unscored(run, targets, suites, settings, fresh=fresh)
     made = []
     for target in targets:
         if target.remark:

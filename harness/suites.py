@@ -1,7 +1,7 @@
 """Benchmarks by the names people know, as what `harness.benchmark` runs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -26,12 +26,12 @@ def mmlu_suite(
         folder: Files as `benchmarks.sources.mmlu_files` reads them; the hub's data set when None.
         cache: Where the hub's files are kept; the user's own place when None. With all questions there, no
             network is asked.
-        manager: See `benchmarks.index.catalog.task_manager`; built when it is needed.
+        manager: See `benchmarks.index.catalog.task_manager`; one of MMLU alone is built when it is needed.
 
     Raises:
         BenchmarkError: If a subject is unknown or the folder is not as wanted.
     """
-    from benchmarks.index.catalog import task_manager
+    from benchmarks.index.catalog import mmlu_manager
     from benchmarks.presets import MMLU_GROUPS, MMLU_SUBJECTS, mmlu_subjects, mmlu_tasks, mmlu_tasks_of
     from benchmarks.sources.hub_cache import cached_mmlu, snapshot_in
     from benchmarks.sources.mmlu_files import read_subjects, subjects_in
@@ -45,7 +45,7 @@ def mmlu_suite(
     snapshot = snapshot_in(cache) if cache else cached_mmlu()
     if snapshot and set(wanted) <= set(subjects_in(snapshot)):
         return Suite("mmlu", mmlu_tasks_of(read_subjects(snapshot, wanted)), digest)
-    return Suite("mmlu", mmlu_tasks(chosen), digest, manager or task_manager())
+    return Suite("mmlu", mmlu_tasks(chosen), digest, manager or mmlu_manager())
 
 
 def _digest(docs: Mapping[str, JSON]) -> str:
@@ -61,28 +61,31 @@ def quiz_suite() -> Suite:
     return Suite("quiz", quiz_tasks(folder), digest_of(["quiz"], folder))
 
 
-def task_suites(names: Sequence[str], local: Sequence[str], manager: Any = None) -> list[Suite]:
+def task_suites(
+    names: Sequence[str], local: Sequence[str], manager: Any = None, *, building: Callable[[], None] = lambda: None
+) -> list[Suite]:
     """lm-eval tasks, groups, tags, globs of them and presets, each task or group named a metric of its own.
 
     Args:
         names: What to run; a name given twice, or by a preset and by itself, is run once.
         local: NAME=DIR for data sets that the user has; see `benchmarks.sources.offline.localise`.
-        manager: lm-eval's index of tasks; built when not given.
+        manager: lm-eval's index of tasks; read when not given.
+        building: Called where that takes long.
 
     Raises:
         BenchmarkError: If a task is unknown or cannot be run here, or a folder is not as wanted.
-        HarnessError: If no task is named, or `local` is not NAME=DIR.
+        HarnessError: If no task is named, or `local` is not NAME=DIR with a folder that is there.
     """
+    if not names:
+        raise HarnessError("wanted a task name or several with commas between, found none; see `ift-eval tasks`")
+    folders = dict(_local_folder(text) for text in local)
     from benchmarks.index.catalog import resolve, task_manager
     from benchmarks.index.needs import check_needs
     from benchmarks.index.task_presets import preset_tasks
     from benchmarks.sources.hub import hub_is_there
     from benchmarks.sources.offline import localise
 
-    if not names:
-        raise HarnessError("wanted a task name or several with commas between, found none; see `ift-eval tasks`")
-    folders = dict(_local_folder(text) for text in local)
-    manager = manager or task_manager()
+    manager = manager or task_manager(building=building)
     shots: dict[str, int | None] = {}
     for task, own in (pair for name in names for pair in preset_tasks(name)):
         for found in resolve([task], manager):
@@ -101,14 +104,19 @@ def _local_presets(folders: Mapping[str, Path]) -> dict[str, Path]:
 
 def _suite(name: str, shots: int | None, localised: "Localised") -> Suite:
     from benchmarks.index.members import members
+    from benchmarks.index.needs import scored_only
 
     choices = any(own.get("output_type") == "multiple_choice" for own in members([name], localised.manager).values())
     label = Path(name).stem if Path(name).suffix in (".yaml", ".yml") else name
-    return Suite(label, [name], localised.digest([name]), localised.manager, choices=choices, shots=shots)
+    only = scored_only([name], localised.manager)
+    digest = localised.digest([name])
+    return Suite(label, [name], digest, localised.manager, choices=choices, shots=shots, scored_only=only)
 
 
 def _local_folder(text: str) -> tuple[str, Path]:
     name, equals, folder = text.partition("=")
     if not equals or not folder:
-        raise HarnessError(f"--local {text}: wanted NAME=DIR")
+        raise HarnessError(f"--local {text}: wanted NAME=DIR, the name of a task or data set and a folder")
+    if not Path(folder).is_dir():
+        raise HarnessError(f"--local {text}: wanted a folder of split files (test.jsonl, ...), found none")
     return name, Path(folder)

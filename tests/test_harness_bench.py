@@ -197,7 +197,8 @@ def test_names_given_twice_and_globs(manager: Manager, data: Path) -> None:
         ),
         ([], [], HarnessError, "wanted a task name or several"),
         (["gsm8k"], ["gsm8k"], HarnessError, "--local gsm8k: wanted NAME=DIR"),
-        (["gsm8k"], ["cola=/x"], BenchmarkError, "cola is not among the tasks to run"),
+        (["gsm8k"], ["cola=/x"], HarnessError, "--local cola=/x: wanted a folder of split files .* found none"),
+        (["gsm8k"], ["cola=."], BenchmarkError, "cola is not among the tasks to run"),
     ],
 )
 def test_mistakes(manager: Manager, names: list[str], local: list[str], error: type[Exception], said: str) -> None:
@@ -231,8 +232,10 @@ def test_the_list_says_what_tasks_need_in_80_columns(manager: Manager) -> None:
         "n_tasks": 1,
         "says": "",
     }
-    with pytest.raises(HarnessError, match="no task matches 'zzz'"):
+    with pytest.raises(BenchmarkError, match="unknown task 'zzz': known: ai2_arc, "):
         listed("zzz", manager)
+    with pytest.raises(BenchmarkError, match="unknown task 'helaswag': did you mean hellaswag"):
+        listed("helaswag", manager)
 
 
 def test_lm_evals_result_is_written_even_of_what_was_run_before(

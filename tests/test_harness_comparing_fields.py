@@ -1,5 +1,6 @@
 """Tables by a field of their items, and items in clusters by one."""
 
+import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,10 @@ from benchmarks.presets import MMLU_SUBJECTS
 from finetune.instructions import Entry, write_entries
 from harness.compare import compare
 from harness.findings import Breakdown, Report
-from harness.stats.clustered import clustered_interval, clustered_p
+from harness.stats.clustered import clustered_interval, clustered_p, clustered_se
 from harness.stats.intervals import Floats
 from harness.stats.multiplicity import benjamini_hochberg
+from harness.stats.paired import detectable
 from harness.store import Run
 from tests.command_line import in_process
 from tests.mmlu_records import took_mmlu
@@ -93,6 +95,7 @@ def test_items_in_clusters_are_no_more_than_their_clusters(run: Run) -> None:
     assert (plain.comparison.verdict, c.verdict) == ("better", "can't tell")
     assert c.clustered is not None
     assert c.clustered.clusters == 30
+    assert c.detectable == pytest.approx(detectable(clustered_se(d, documents)[0], 29.0))
     said = in_process("compare", "--run", run.folder, "--cluster", "document").out
     assert " intervals and p for items in clusters: 30 of document" in said
 
@@ -101,6 +104,17 @@ def test_one_cluster_tells_nothing_of_others(run: Run) -> None:
     recorded(run)
     said = in_process("compare", "--run", run.folder, "--cluster", "same").mistake()
     assert said == "--cluster same: wanted a field that tells sources apart, found one value for all items"
+
+
+def test_of_few_clusters_no_difference_would_have_been_seen(run: Run) -> None:
+    keep_entries(run, [{"part": "abc"[n % 3]} for n in range(30)])
+    judged(run, "base", [20.0 + n % 7 for n in range(30)])
+    judged(run, "new", [50.0 + n % 5 for n in range(30)])
+    c = compare(run, cluster="part").tables[0].rows[1].comparison
+    assert c is not None
+    assert (c.verdict, c.detectable) == ("can't tell", math.inf)
+    said = in_process("compare", "--run", run.folder, "--cluster", "part", "--full").out
+    assert " can't tell: could have missed any (new)" in said
 
 
 def test_items_without_the_field_are_clusters_by_themselves(run: Run) -> None:

@@ -10,6 +10,7 @@ import pytest
 from harness.compare import compare
 from harness.comparing.terms import Terms
 from harness.findings import Report, Row
+from harness.stats.paired import detectable
 from harness.stats.recipes import recipe_difference, recipe_mean
 from harness.store import Run
 from tests.command_line import in_process
@@ -51,6 +52,8 @@ def test_a_recipe_is_its_seeds_with_their_spread(run: Run) -> None:
     assert (c.difference, c.p) == pytest.approx((wanted.estimate, wanted.p))
     assert c.seeds == (3, 3)
     assert (c.low, c.high) == pytest.approx((wanted.interval().low, wanted.interval().high))
+    assert c.detectable == pytest.approx(detectable(wanted.se, wanted.df))
+    assert c.detectable > (c.high - c.low) / 2, "so that a difference it misses is none that the interval excludes"
     assert found.summary.estimate == pytest.approx(new.mean())
     assert found.summary.seeds == 3
     assert (found.summary.low, found.summary.high) == pytest.approx((own.low, own.high))

@@ -109,9 +109,19 @@ def test_constant_scores_are_not_known_exactly(run: Run) -> None:
     assert new.comparison is not None
     assert new.comparison.high - new.comparison.low > 20
     assert new.comparison.detectable > 10
+    assert (new.comparison.verdict, new.comparison.low) == ("better", 0.0), "an interval ends where the verdict says"
     measured(run, "base", [7.0] * 6, task="open", metric="points", choices=None)
     (row,) = compare(run).tables[-1].rows
     assert (row.summary.estimate, row.summary.low, row.summary.high) == (7.0, None, None), "a scale that nobody knows"
+
+
+def test_what_is_the_same_but_for_rounding_is_the_same(run: Run) -> None:
+    judged(run, "base", [0.1 * n for n in range(20)])
+    judged(run, "new", [0.1 * n + 0.3 for n in range(20)])
+    c = compare(run).tables[0].rows[1].comparison
+    assert c is not None
+    assert c.difference == pytest.approx(0.3)
+    assert c.high - c.low > 5, "which t would give no width"
 
 
 def test_steps_of_one_training_are_no_seeds(run: Run) -> None:

@@ -185,8 +185,9 @@ def test_a_task_that_needs_log_likelihoods_says_so(run: Run, chatting: FakeEndpo
             tmp_path, output_type=kind, metric_list=[{"metric": "word_perplexity"}], generation_kwargs=None,
             doc_to_text="", doc_to_target="{{q}}",
         )  # fmt: skip
-    with pytest.raises(BenchmarkError, match=r"m: the task compares log-probabilities, and .*or name a folder"):
+    with pytest.raises(BenchmarkError, match=r"m: task sums compares log-probabilities, and .*or name a folder"):
         run_benchmark(run, of(chatting), suite, SETTINGS)
+    assert not chatting.asked("/chat/completions")
 
 
 def test_ollama_writes_its_choices(run: Run, suite: Suite) -> None:

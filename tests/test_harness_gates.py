@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from harness.compare import compare
+from harness.comparing.gates import told_apart
 from harness.comparing.terms import Terms
 from harness.store import Run
 from tests.command_line import in_process
@@ -55,3 +58,28 @@ def test_gates(run: Run, words: tuple[str | int, ...], code: int, says: str) -> 
     said = in_process("compare", *words, "--baseline", "base", "--run", run.folder)
     assert said.code == code
     assert any(says in line for line in said.warnings()) if says else said.warnings() == []
+
+
+@pytest.mark.parametrize(("under", "has"), [("2.02", "2.04"), ("2.0449", "2.045"), ("2.0", "2.04"), ("2.04", "2.045")])
+def test_a_loss_above_the_bound_is_said_with_digits_that_show_it(tmp_path: Path, under: str, has: str) -> None:
+    rows = [f"{n},{who},{loss}" for n in range(9) for who, loss in (("base", 3.1), ("ours", 2.045), ("low", 1.9))]
+    (tmp_path / "loss.csv").write_text("\n".join(["id,model,loss", *rows]), "utf-8")
+    words = ("--field-score", "loss", "--lower-is-better", "--fail-under", under, "--run", tmp_path / "none")
+    said = in_process("compare", "--results", tmp_path / "loss.csv", "--baseline", "base", *words)
+    assert said.code == 1
+    bound = float(under)
+    (line,) = said.warnings()
+    assert line == f"--fail-under {bound:.15g}: ours has {has} on results"
+    assert float(has) > bound
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.integers(1, 3))
+def test_what_is_said_is_on_its_side_of_the_bound(value: float, bound: float, decimals: int) -> None:
+    assume(value != bound)
+    said = told_apart(value, bound, decimals)
+    assert (float(said) < bound) == (value < bound)
+    assert float(said) != bound
+
+
+def test_the_help_says_what_under_means_where_less_is_better() -> None:
+    assert "where less is better: above X" in " ".join(in_process("compare", "--help").out.replace("│", " ").split())

@@ -12,6 +12,7 @@ pytest.importorskip("inspect_ai")
 from harness.errors import HarnessError
 from harness.imported.families import imported_families
 from harness.imported.fields import ResultFields
+from tests.command_line import in_process
 from tests.inspect_logs import log
 
 
@@ -64,6 +65,17 @@ def test_two_models_share_a_table_and_clusters_come_from_the_metadata(tmp_path: 
         imported_families([str(tmp_path)], ResultFields(cluster="topics"))
     with pytest.raises(HarnessError, match="wanted logs of one model for one name, found mockllm/one, mockllm/two"):
         imported_families([f"mine={tmp_path}"])
+
+
+def test_the_metadata_are_fields_of_the_items(tmp_path: Path) -> None:
+    log(tmp_path, ["C", "I", "C", "I"])
+    log(tmp_path, ["C", "C", "C", "I"], model="mockllm/two")
+    (family,) = imported_families([str(tmp_path)])
+    assert family.about == {"topic": {f"demo/s{n}": f"t{n % 2}" for n in range(4)}}
+    said = in_process("compare", "--results", tmp_path, "--by", "topic", "--run", tmp_path / "none")
+    assert said.code == 0
+    below = said.out.split("by topic")[1].splitlines()
+    assert [line.split()[:3] for line in below[2:4]] == [["t0", "2", "100.0"], ["t1", "2", "0.0"]]
 
 
 def test_models_with_one_short_name_are_told_apart(tmp_path: Path) -> None:

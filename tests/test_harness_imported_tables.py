@@ -18,6 +18,7 @@ from harness.imported.fields import ResultFields
 from harness.imported.joining import joined
 from harness.imported.values import GRADES, NotANumber, number
 from harness.store import Run
+from tests.command_line import in_process
 from tests.lm_eval_files import write_lines
 from tests.recorded import checkpoint, measured
 
@@ -192,6 +193,37 @@ def test_what_only_resembles_a_score_is_refused(text: str) -> None:
         number(text, GRADES)
 
 
+def test_that_values_were_averaged_is_said_once(tmp_path: Path) -> None:
+    rows = [{"id": n % 5, "model": who, "score": n / 20} for n in range(20) for who in "ab"]
+    path = as_csv(tmp_path / "dup.csv", rows)
+    assert values_of(one(path))["a"]["0"] == pytest.approx(100 * fmean([0, 0.25, 0.5, 0.75]))
+    said = in_process("compare", "--results", path, "--run", tmp_path / "none")
+    assert [line.strip() for line in said.out.splitlines() if "mean taken" in line] == [
+        "a, b: 4 values an id, their mean taken"
+    ]
+    once = as_csv(tmp_path / "once.csv", rows[:10])
+    assert "mean taken" not in in_process("compare", "--results", once, "--run", tmp_path / "none").out
+
+
+def test_other_columns_are_fields_of_the_items(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"q{n}", "model": who, "score": n % 2, "sort": f"s{n % 2}", "hard": n > 3, "answer": f"{who}{n}"}
+        for who in "ab"
+        for n in range(8)
+    ]
+    rows[0]["sort"] = ""  # known from the other model's row
+    path = as_csv(tmp_path / "all.csv", rows)
+    family = one(path)
+    assert family.about == {
+        "sort": {f"q{n}": f"s{n % 2}" for n in range(8)},
+        "hard": {f"q{n}": str(n > 3) for n in range(8)},
+    }
+    said = in_process("compare", "--results", path, "--by", "sort", "--run", tmp_path / "none")
+    assert said.out.split("by sort")[1].split()[:7] == ["n", "a", "b", "s0", "4", "0.0", "0.0"]
+    mistake = in_process("compare", "--results", path, "--by", "answer", "--run", tmp_path / "none").mistake()
+    assert mistake == "unknown field of the items (--by) 'answer': known: hard, sort"
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     made = Run(tmp_path / "run")
@@ -217,6 +249,12 @@ def test_results_of_a_recorded_task_stand_in_its_table(run: Run, tmp_path: Path,
     assert [s.checkpoint.name for s in family.scores] == ["base", "sft", "other"]
     assert (family.dataset, family.binary) == ("quiz-abcdef01", True)
     assert {*family.scores[2].evaluation.records} == {*family.scores[0].evaluation.records}
+
+
+def test_fields_come_along_under_the_ids_of_the_run(run: Run, tmp_path: Path) -> None:
+    path = quiz(tmp_path / "x.jsonl", [0.0, 1.0, 1.0], prefix="", task="quiz", topic="sums")
+    (family,) = joined(recorded(run), imported_families([path]))
+    assert family.about == {"topic": {f"quiz/d{n}": "sums" for n in range(3)}}
 
 
 def test_other_metrics_and_tasks_keep_tables_of_their_own(run: Run, tmp_path: Path) -> None:

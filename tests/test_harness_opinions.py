@@ -15,7 +15,7 @@ from harness.compare import compare
 from harness.errors import HarnessError
 from harness.opinions.agreement import agreement_with_labels
 from harness.opinions.findings import Line, Opinion, Opinions
-from harness.opinions.headline import disagreement, headline_sentence
+from harness.opinions.headline import checked_gain, checked_losses, disagreement, headline_sentence
 from harness.opinions.lines import Design, headline_of, lines_of
 from harness.opinions.opinions import opinions_of
 from harness.pictures.opinions import opinions_parts
@@ -29,6 +29,7 @@ from harness.validation.kept import keep_people
 from harness.validation.labels import read_labels
 from harness.validation.matching import match
 from harness.validation.people import compare_with_people
+from tests.command_line import in_process
 from tests.recorded import checkpoint
 from tests.reviewed_runs import JUDGE, answered, data_of, drawn, family_of, label, response_key, scored
 
@@ -124,6 +125,43 @@ def test_the_correction_finds_what_the_judge_s_kindness_hides(run: Run) -> None:
     assert narrower < 0.95
     assert difference.corrected.n > 65
     assert difference.headline == "corrected"
+
+
+def test_people_who_reverse_the_judge_are_in_the_first_sentence_and_in_the_gate(run: Run) -> None:
+    truth = judged(run)
+    labelled(run, {"base": truth["tuned"], "tuned": truth["base"]}, 100)
+    report = compare(run, look=False)
+    assert report.opinions is not None
+    (one,) = report.opinions.differences
+    line = one.checked
+    assert line is not None
+    assert line.high < 0 < one.judge.low
+    said = in_process("compare", "--run", run.folder, "--fail-if-worse")
+    text = " ".join(said.out.split())
+    assert f"PICK tuned: {one.judge.estimate:+.1f} over base" in text
+    told = f"it is {line.estimate:+.1f} ({line.low:.1f} to {line.high:.1f}), which is the line to go by."
+    assert one.headline == "people", "whom the judge contradicts"
+    assert f"But people reverse that: by people alone {told}" in text
+    assert said.code == 1
+    assert any("tuned is worse than base by people alone (-" in line for line in said.warnings())
+
+
+def test_people_who_agree_are_in_the_first_sentence_too(run: Run) -> None:
+    labelled(run, judged(run), 60)
+    found = opinions(run)
+    line = found.differences[0].checked
+    assert line is not None
+    assert checked_gain("tuned", found) == (
+        f"By the judge corrected by people it is {line.estimate:+.1f} ({line.low:.1f} to {line.high:.1f}), which is "
+        f"the line to go by."
+    )
+    assert [*checked_losses(found)] == []
+    assert checked_gain("base", found) == ""
+
+
+def test_few_labels_have_no_say_in_the_first_sentence(run: Run) -> None:
+    labelled(run, judged(run), 5)
+    assert checked_gain("tuned", opinions(run)) == ""
 
 
 def test_it_is_right_nineteen_times_in_twenty() -> None:

@@ -5,21 +5,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.stats.paired import detectable_difference, items_needed, sign_flip_p
+from harness.findings import Report
+from harness.stats.paired import detectable_by_flips, items_needed, sign_flip_p
 from harness.store import Run
 from tests.command_line import in_process
-from tests.recorded import judged
+from tests.recorded import judged, measured
 
 
 def test_millers_example() -> None:
-    """omega^2 = 1/9, a difference of 3 points, 80 % power: 969 questions (arXiv:2411.00640, section 5)."""
-    assert items_needed(math.sqrt(1 / 9), 0.03) == 969
+    """omega^2 = 1/9, a difference of 3 points, 80 % power: 969 questions (arXiv:2411.00640, section 5).
+
+    Two more, since what the differences vary by is estimated from the questions.
+    """
+    assert items_needed(math.sqrt(1 / 9), 0.03) == 971
 
 
 def test_as_many_items_as_are_needed_show_the_difference() -> None:
-    d = np.random.default_rng(1).normal(size=50)
-    n = items_needed(float(d.std(ddof=1)), detectable_difference(d))
-    assert n == 50
+    for n in (6, 7, 20, 50, 3000):
+        assert items_needed(2.5, detectable_by_flips(2.5 / math.sqrt(n), n)) == n
+    assert items_needed(1.0, 1e6) == 6, "fewer show nothing"
 
 
 def test_it_is_seen_in_four_of_five_cases() -> None:
@@ -48,7 +52,24 @@ def test_the_command_plans_from_what_is_recorded(tmp_path: Path) -> None:
     lines = in_process("plan", "--mde", 3, "--run", run.folder).out.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[0] == "items to see a difference of 3 points in 80% of cases (two-sided, p < .05)"
-    assert any(line.startswith(" far ") and "806" in line for line in lines)
+    assert any(line.startswith(" far ") and f" {items_needed(30 * sd, 3)} " in line for line in lines)
+
+
+def test_a_loss_is_planned_in_its_own_unit(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    for name, sign in (("base", 0), ("new", 1)):
+        judged(run, name, [50.0 + sign * (n % 3) for n in range(40)])
+        losses = [2.0 + sign * 0.1 * (n % 5) for n in range(40)]
+        measured(run, name, losses, task="lm", metric="loss", choices=None, higher_is_better=False)
+    said = in_process("plan", "--run", run.folder)
+    assert "lm, loss, against" not in said.out
+    assert " left out: lm, loss: not in points; --metric loss takes an --mde in its unit" in said.out
+    said = in_process("plan", "--metric", "loss", "--mde", "0.05", "--run", run.folder)
+    assert " lm, loss, against base" in said.out
+    assert "left out" not in said.out
+    assert "judge" not in said.out
+    assert f" {items_needed(float(np.std([0.1 * (n % 5) for n in range(40)], ddof=1)), 0.05)} " in said.out
+    assert "unknown metric 'nope'" in in_process("plan", "--metric", "nope", "--run", run.folder).mistake()
 
 
 @pytest.mark.parametrize("words", [("--mde", 0), ("--power", 1)])
@@ -60,3 +81,16 @@ def test_one_checkpoint_alone(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     judged(run, "alone", [1.0, 2.0])
     assert "wanted two checkpoints" in in_process("plan", "--run", run.folder).mistake()
+
+
+def test_what_no_test_would_see_is_null_in_json(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    judged(run, "base", [40.0, 50.0, 60.0])
+    judged(run, "new", [41.0, 53.0, 60.0])
+    (told,) = json.loads(in_process("plan", "--run", run.folder, "--json").out)
+    assert told["needs"][0]["detectable"] is None
+    said = in_process("compare", "--run", run.folder, "--json").out
+    assert "Infinity" not in said
+    (table,) = Report.model_validate_json(said).tables
+    assert table.rows[1].comparison is not None
+    assert table.rows[1].comparison.detectable == math.inf

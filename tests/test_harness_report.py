@@ -7,8 +7,9 @@ from rich.table import Table as RichTable
 
 from harness.compare import compare
 from harness.findings import Losses, Pick, Report
+from harness.pictures.fitting import WIDTH, AtWidth
 from harness.pictures.report import losses_lines, pick_sentence, picture
-from harness.pictures.table import WIDTH, details_of, table_of
+from harness.pictures.table import details_of, table_of
 from harness.store import Run
 from tests.recorded import checkpoint, judged, measured
 
@@ -57,7 +58,9 @@ def test_a_small_report_reads_so(run: Run) -> None:
     assert "\n".join(shown(judged_three(run))) == GOLDEN
 
 
-def columns(table: RichTable) -> list[str]:
+def columns(picture: AtWidth) -> list[str]:
+    (table,) = picture.build(WIDTH)
+    assert isinstance(table, RichTable)
     return [str(column.header).replace("\n", " ") for column in table.columns]
 
 

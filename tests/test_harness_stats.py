@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from harness.stats.intervals import Floats, constant_interval, t_interval, wilson_interval
 from harness.stats.multiplicity import holm
-from harness.stats.paired import detectable_difference, mcnemar_p, sign_flip_p
+from harness.stats.paired import detectable, detectable_by_flips, mcnemar_p, sign_flip_p
 from tests.simulated import share_within
 
 scores = st.lists(st.floats(-100, 100, width=32), min_size=2, max_size=40)
@@ -145,20 +145,35 @@ def test_the_sign_flip_raises_a_false_alarm_5_times_in_100() -> None:
     assert share_within(float(np.mean(alarms)), 0.05, runs)
 
 
-def test_the_detectable_difference_is_2_80_standard_errors() -> None:
-    d = np.random.default_rng(4).normal(0, 10, 100)
-    assert detectable_difference(d) == pytest.approx(2.8015852 * d.std(ddof=1) / 10)
+def test_the_detectable_difference_is_2_80_standard_errors_of_many_items() -> None:
+    assert detectable(10.0) == pytest.approx(28.015852)
+    assert detectable(10.0, 14041) == pytest.approx(28.015852, rel=1e-4)
     z = stats.norm.ppf(0.995) + stats.norm.ppf(0.9)
-    assert detectable_difference(d, power=0.9, level=0.01) == pytest.approx(z * d.std(ddof=1) / 10)
+    assert detectable(3.0, power=0.9, level=0.01) == pytest.approx(3 * z)
+    assert detectable(math.inf, 4.0) == math.inf
 
 
-def test_a_detectable_difference_is_seen_8_times_in_10() -> None:
-    rng, runs, n, sd = np.random.default_rng(6), 800, 100, 25.0
-    true = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * sd / math.sqrt(n)
-    samples = [rng.normal(true, sd, n) for _ in range(runs)]
-    assert float(np.mean([detectable_difference(d) for d in samples])) == pytest.approx(true, rel=0.02)
-    seen = [sign_flip_p(d, resamples=400, seed=run) < 0.05 for run, d in enumerate(samples)]
+@pytest.mark.parametrize("df", [1.0, 1.3, 2.0, 5.0, 59.0, 999.0])
+@pytest.mark.parametrize(("power", "level"), [(0.8, 0.05), (0.9, 0.01)])
+def test_the_noncentral_t_exceeds_its_critical_value_with_just_that_power(
+    df: float, power: float, level: float
+) -> None:
+    away = detectable(1.0, df, power=power, level=level)
+    assert stats.nct.sf(stats.t.ppf(1 - level / 2, df), df, away) == pytest.approx(power, abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [6, 7, 8, 9, 12, 30, 100])
+def test_a_detectable_difference_is_seen_8_times_in_10(n: int) -> None:
+    rng, runs, sd = np.random.default_rng(6), 800, 25.0
+    true = detectable_by_flips(sd / math.sqrt(n), n)
+    seen = [sign_flip_p(rng.normal(true, sd, n), resamples=400, seed=run) < 0.05 for run in range(runs)]
     assert float(np.mean(seen)) == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_of_fewer_than_6_signs_no_difference_is_seen(n: int) -> None:
+    assert detectable_by_flips(1.0, n) == math.inf
+    assert sign_flip_p(np.full(n, 1e6)) > 0.05
 
 
 def test_constant_scores_have_the_rule_of_three() -> None:

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from harness.compare import compare
 from harness.findings import Course, Report, Trajectory
+from harness.pictures.fitting import WIDTH
 from harness.pictures.report import picture
-from harness.pictures.table import WIDTH
 from harness.pictures.trajectory import BLOCKS, WIDEST, spark, turning_lines
 from harness.records import CheckpointRecord
 from harness.store import Run

@@ -98,8 +98,8 @@ def keep_card(run: Run, family: Family, card: JudgeCard) -> None:
 
 
 def panel_for(shown: Sequence[Family], names: Mapping[str, str]) -> Panel | None:
-    """Several judges of the same checkpoints on the same test items; None where there is one."""
-    judged = [family for family in shown if family.kind in JUDGED and family.role == "test"]
+    """Several judges of the same checkpoints on the same items; None where there is one."""
+    judged = [family for family in shown if family.kind in JUDGED]
     alike = [f for f in judged if (f.kind, f.dataset) == (judged[0].kind, judged[0].dataset)]
     if len(alike) < 2:
         return None

@@ -30,7 +30,10 @@ def compare(
     ] = False,
     fail_under: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Exit code 1 if one but the baseline is below X in the first table."),
+        typer.Option(
+            metavar="X",
+            help="Exit code 1 if one but the baseline is below X in the first table (where less is better: above X).",
+        ),
     ] = None,
     run_folder: options.RunFolder = options.DEFAULT_RUN,
     json: options.Json = False,
@@ -51,7 +54,8 @@ def compare(
     screen = Screen(json=json, quiet=quiet)
     for name, leaked in report.leaked.items():
         if leaked:
-            screen.warn(f"{leaked} test items are among the entries {name} was trained on")
+            role = report.headline.role if report.headline else "test"
+            screen.warn(f"{leaked} {role} items are among the entries {name} was trained on")
     show(report, screen, full=full, after=[*_next(report)])
     failures = [*gates(report, if_worse=fail_if_worse, under=fail_under)]
     for line in failures:

@@ -1,6 +1,5 @@
 """`ift-eval plan`: how many items it takes."""
 
-import json as to_json
 from typing import Annotated
 
 import typer
@@ -22,14 +21,19 @@ def plan(
     judges: Annotated[
         list[str] | None, typer.Option("--judge", help="Name of a judge; default: the newest. May be repeated.")
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Plan for this metric, with M in its unit; default: what is in points.")
+    ] = None,
     run_folder: options.RunFolder = options.DEFAULT_RUN,
     json: options.Json = False,
     quiet: options.Quiet = False,
     config: options.Config = None,
 ) -> int:
     """How many items it takes to see a difference, from how much the recorded ones vary."""
+    from pydantic import TypeAdapter
+
     from harness.compare import compare
-    from harness.comparing.planning import plans
+    from harness.comparing.planning import Plan, not_in_points, plans
     from harness.pictures.plan import plan_picture
     from harness.store import Run
 
@@ -39,14 +43,15 @@ def plan(
         baseline=baseline,
         datasets={dataset} if dataset else set(),
         judges=[*(judges or [])],
+        metrics=[metric] if metric else [],
         look=False,
     )
-    found = plans(report, mde, power=power)
+    found = plans(report, mde, power=power, metric=metric)
     if not found:
         raise HarnessError(
             f"{run_folder}: wanted two checkpoints on the same items, and differences that vary, to plan from"
         )
     screen = Screen(json=json, quiet=quiet)
-    screen.show(plan_picture(found))
-    screen.print_json(to_json.dumps([one.model_dump() for one in found], ensure_ascii=False, indent=1))
+    screen.show(plan_picture(found, left_out=[] if metric else not_in_points(report)))
+    screen.print_json(TypeAdapter(list[Plan]).dump_json(found, indent=1).decode())
     return DONE

@@ -23,6 +23,13 @@ def _how_many(text: str) -> int | None:
     return int(text)
 
 
+def _nowhere(folder: Path, asked: ComparisonSettings) -> str:
+    """That there is no run to report on, or none to put a report of other results into."""
+    if asked.results:
+        return f"wanted a folder for the report, found no run in {folder}; name one with --out"
+    return f"wanted a run with results in {folder}, found no run.json; name another with --run"
+
+
 @with_comparison_flags
 def report(
     asked: ComparisonSettings,
@@ -48,6 +55,8 @@ def report(
     from harness.store import Run
 
     kept, most = Run(run_folder), _how_many(items)
+    if out is None and not (run_folder / "run.json").exists():
+        raise HarnessError(_nowhere(run_folder, asked))
     document = document_of(
         kept,
         lambda catch: compare_as_asked(kept, checkpoints or [], asked, fields, draws=DRAWS, seen=catch),

@@ -1,6 +1,6 @@
 """`ift-eval run`: every checkpoint of a folder through every stage."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +56,7 @@ def run(
     config: options.Config = None,
 ) -> int:
     """Answers, judgements and benchmarks of every checkpoint of a folder; what is recorded is not done again."""
+    from harness.benchmark import refuse_unscored
     from harness.every_stage import Wanted, run_every_stage
     from harness.gathering import gather
     from harness.judging.every_judge import Judging
@@ -64,9 +65,9 @@ def run(
     screen, kept = Screen(json=json, quiet=quiet), Run(run_folder)
     # All that can be known to be wrong is said before hours are spent.
     measuring = _measuring(answers, shots=shots, limit=task_limit, chat=chat, memory=memory)
-    if tasks is not None:
-        screen.say(READING)
-    suites = chosen_suites(tasks, measuring, mmlu_data=mmlu_data, local=local or [])
+    suites = chosen_suites(
+        tasks, measuring, mmlu_data=mmlu_data, local=local or [], building=lambda: screen.say(READING)
+    )
     check_style(answers.style or CHAT)
     if data is not None:
         read_data_set(data, limit=limit)
@@ -75,6 +76,8 @@ def run(
     found = gather(folders)
     _tell(found, screen)
     _check_baseline(baseline, kept, found)
+    for suite, how in suites:
+        refuse_unscored(kept, found.targets, [suite], how, fresh=fresh)
     asked = data_sets(kept, found.targets, data, limit=limit, validation=validation)
     for one in asked:
         by.refuse_unfit(one.data)
@@ -95,9 +98,16 @@ def _measuring(answers: AnswerSettings, **given: Any) -> "BenchmarkSettings":
 
 
 def chosen_suites(
-    tasks: str | None, settings: "BenchmarkSettings", *, mmlu_data: Path | None, local: Sequence[str]
+    tasks: str | None,
+    settings: "BenchmarkSettings",
+    *,
+    mmlu_data: Path | None,
+    local: Sequence[str],
+    building: Callable[[], None] = lambda: None,
 ) -> "list[tuple[Suite, BenchmarkSettings]]":
     """Benchmarks by their names, each with its settings: MMLU has its own way to its data.
+
+    `building`: called where lm-eval's index of tasks has to be built.
 
     Raises:
         BenchmarkError: If a task is unknown, or its local data are not as wanted.
@@ -114,7 +124,7 @@ def chosen_suites(
     others = [name for name in names if name != "mmlu"]
     if local and not others:
         raise HarnessError(f"--local {local[0]}: names data of a task that is not run; add it to --tasks")
-    suites = [(suite, settings) for suite in (task_suites(others, local) if others else [])]
+    suites = [(suite, settings) for suite in (task_suites(others, local, building=building) if others else [])]
     if "mmlu" in names:
         shots = MMLU_SHOTS if settings.shots is None else settings.shots
         suites.append((mmlu_suite(None, mmlu_data), settings.model_copy(update={"shots": shots})))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.checkpoints import Target
 
 DONE, WITH_FAILURES = 0, 1
-READING = "reading lm-eval's index of tasks ..."  # for five seconds or more
+READING = "reading lm-eval's index of tasks ..."  # built anew: for ten seconds or more
 
 
 def json_of(value: Any) -> str:

@@ -12,7 +12,7 @@ from harness.comparing.terms import Terms
 from harness.records import JSON, Comparison, Summary
 from harness.stats.bootstrap import bootstrap_interval
 from harness.stats.equivalence import outside_p
-from harness.stats.paired import detectable
+from harness.stats.paired import detectable_by_flips
 from harness.stats.swapping import swap_p
 
 DRAWS = 1000
@@ -80,7 +80,7 @@ def corpus_comparison(
         better=0,
         worse=0,
         same=len(shared) - differing,
-        detectable=detectable(se),
+        detectable=detectable_by_flips(se, len(shared)),
         verdict="",
         margin=terms.margin,
         p_same=None if terms.margin is None else outside_p(ends.estimate, se, len(shared) - 1, terms.margin),

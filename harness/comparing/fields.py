@@ -14,9 +14,10 @@ NONE = "(none)"  # stands for a value that an item does not have
 def fields_of(run: Run, family: Family) -> dict[str, dict[str, str]]:
     """By field, the value of every item that has it.
 
-    Of judged data these are the fields of the entries beside question and answer, of benchmarks the subject.
+    Of judged data these are the fields of the entries beside question and answer, of benchmarks the subject, of results
+    made elsewhere what they say of the items.
     """
-    found: dict[str, dict[str, str]] = {}
+    found = {name: dict(values) for name, values in family.about.items()}
     if family.cluster_name:
         found[family.cluster_name] = dict(family.clusters)
     path = run.data_file(family.dataset)

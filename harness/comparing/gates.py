@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from harness.comparing.missing import MISSING
 from harness.findings import Report, Table
+from harness.opinions.headline import checked_losses
 
 
 def gates(report: Report, *, if_worse: bool = False, under: float | None = None) -> Iterator[str]:
@@ -18,17 +19,32 @@ def gates(report: Report, *, if_worse: bool = False, under: float | None = None)
     tested = report.shown
     for table in tested if if_worse else ():
         yield from _not_worse(table)
+    for loss in checked_losses(report.opinions) if if_worse and report.opinions else ():
+        yield f"--fail-if-worse: {loss}"
     if if_worse and not any(row.comparison for table in tested for row in table.rows):
         yield f"--fail-if-worse: nothing in {report.run} could be compared"
     if under is not None and tested:
-        for row in tested[0].rows:
-            s = row.summary
-            if s.checkpoint == tested[0].baseline and len(tested[0].rows) > 1:
-                continue
-            short = s.estimate is None or (s.estimate < under if s.higher_is_better else s.estimate > under)
-            if short:
-                has = "has no score" if s.estimate is None else f"has {s.estimate:.1f}"
-                yield f"--fail-under {under:g}: {s.checkpoint} {has} on {tested[0].name}"
+        yield from _not_reached(tested[0], under)
+
+
+def _not_reached(table: Table, under: float) -> Iterator[str]:
+    """Whose scores do not reach a bound; of one row that one's, else not the baseline's."""
+    for row in table.rows:
+        s = row.summary
+        if s.checkpoint == table.baseline and len(table.rows) > 1:
+            continue
+        if s.estimate is None:
+            yield f"--fail-under {under:.15g}: {s.checkpoint} has no score on {table.name}"
+        elif s.estimate < under if s.higher_is_better else s.estimate > under:
+            has = told_apart(s.estimate, under, table.decimals)
+            yield f"--fail-under {under:.15g}: {s.checkpoint} has {has} on {table.name}"
+
+
+def told_apart(value: float, bound: float, decimals: int) -> str:
+    """A number with as many digits as it takes to be on its side of the bound; `decimals` at least."""
+    below = value < bound
+    rounded = (f"{value:.{digits}f}" for digits in range(decimals, 16))
+    return next((text for text in rounded if float(text) != bound and (float(text) < bound) == below), repr(value))
 
 
 def _not_worse(table: Table) -> Iterator[str]:

@@ -94,13 +94,16 @@ def _mean_comparison(
     matrix = family.matrix
     mean = mean_of(matrix.strata(matrix.column(scores) - matrix.column(baseline)))
     interval = mean.interval()
+    if mean.se == 0 and plain.same < plain.n and family.scale:  # alike in every subject, of which others need not be
+        width = family.scale[1] - family.scale[0]
+        interval = constant_interval(mean.estimate, max(1, int(mean.n)), (-width, width))
     return plain.model_copy(
         update={
             "difference": mean.estimate,
             "low": interval.low,
             "high": interval.high,
             "p": mcnemar_p(plain.better, plain.worse) if math.isnan(mean.p) else mean.p,
-            "detectable": detectable(mean.se),
+            "detectable": detectable(mean.se, mean.df),
             "clustered": None,
             "bootstrap": None,
             "sd": None,

@@ -8,7 +8,7 @@ from harness.comparing.baseline import usual_baseline
 from harness.comparing.contests import Contests
 from harness.comparing.scores import EXPECTED, Family, Scores
 from harness.comparing.side_by_side import FEW, adjusted
-from harness.findings import Pick, Settle, Table
+from harness.findings import Foremost, Pick, Settle, Table
 from harness.records import Comparison, Role
 from harness.stats.paired import items_needed
 
@@ -114,6 +114,15 @@ def pick_of(
     )
 
 
+def foremost_of(contests: Contests) -> Foremost | None:
+    """Who is best on validation items that stand alone; None for fewer than two candidates."""
+    made = decided(contests.family, None)
+    if made is None or made.runner_up is None:
+        return None
+    best, second = (contests.names[scores.checkpoint.slug] for scores in (made.best, made.runner_up))
+    return Foremost(name=best, n=made.items, runner_up=second, lead=made.lead)
+
+
 def _worse_on(name: str, tables: Sequence[Table]) -> Iterator[Comparison]:
     """Comparisons of other tables in which the pick is certainly worse than the baseline, by name of the table."""
     for table in tables:
@@ -151,8 +160,8 @@ def settle(contests: Contests, pick: Pick) -> list[Settle]:
 
 
 def _varying(made: Sequence[Comparison | None]) -> list[Comparison]:
-    """Where nothing has varied so far nothing can be said of more items."""
-    return [c for c in made if c is not None and c.sd]
+    """Where nothing has varied so far, or too much is missing, nothing can be said of more items."""
+    return [c for c in made if c is not None and c.sd and not c.verdict]
 
 
 def _points(contests: Contests) -> float:

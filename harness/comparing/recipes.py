@@ -17,7 +17,7 @@ from harness.expansion import is_checkpoint_of_several
 from harness.naming import as_recorded, choose_checkpoints
 from harness.records import CheckpointRecord, Comparison
 from harness.stats.equivalence import outside_p
-from harness.stats.intervals import Floats, Interval, constant_interval
+from harness.stats.intervals import Floats, Interval, alike, constant_interval
 from harness.stats.paired import detectable
 from harness.stats.recipes import recipe_difference, recipe_mean
 from harness.store import RunFile
@@ -132,7 +132,7 @@ def _recipe(name: str, seeds: Sequence[Scores]) -> Scores:
 def recipe_summary(scores: Scores, family: Family) -> Interval:
     """The recipe's mean, as one of the trainings that might have been; the rule of three where nothing varies."""
     rows = _rows(scores, list(scores.values))
-    if (rows == rows[0, 0]).all() and rows.shape[1] > 1:
+    if alike(rows) and rows.shape[1] > 1:
         return constant_interval(float(rows[0, 0]), rows.shape[1], family.scale or (-math.inf, math.inf))
     return recipe_mean(rows).interval()
 
@@ -149,7 +149,7 @@ def recipe_comparison(one: Scores, other: Scores, plain: Comparison, terms: Term
     shared = [item for item in one.values if item in other.values]
     found = recipe_difference(_rows(one, shared), _rows(other, shared))
     seeds = (max(1, len(one.seeds)), max(1, len(other.seeds)))
-    if found.se == 0:  # nothing varies, which tells nothing of what would
+    if found.se <= 1e-9 * abs(found.estimate):  # nothing varies, which tells nothing of what would
         return plain.model_copy(update={"sd": None, "seeds": seeds})
     interval, p = found.interval(), found.p
     same = None if terms.margin is None else outside_p(found.estimate, found.se, found.df, terms.margin)
@@ -160,7 +160,7 @@ def recipe_comparison(one: Scores, other: Scores, plain: Comparison, terms: Term
             "high": interval.high,
             "p": p,
             "p_adjusted": p,
-            "detectable": detectable(found.se),
+            "detectable": detectable(found.se, found.df),
             "sd": None,
             "p_same": same,
             "seeds": seeds,

@@ -71,6 +71,7 @@ class Family:
         aggregation: Of a metric that is no mean over items: how `benchmarks.corpus` makes it of their parts.
         factor: What a number so made is multiplied by to be shown.
         known: Metrics that could be shown in place of this one.
+        about: Of results made elsewhere: by field, the value of every item that has it.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Family:
     aggregation: str = ""
     factor: float = 1.0
     known: Sequence[str] = ()
+    about: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
     def matrix(self) -> "Matrix":

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,11 +14,19 @@ from harness.comparing.scores import EVEN, Family, Scores
 from harness.comparing.terms import PLAIN, Terms
 from harness.records import Clustered, Comparison, Summary
 from harness.stats.bootstrap import bootstrap_means
-from harness.stats.clustered import clustered_interval, clustered_p, clustered_se
+from harness.stats.clustered import ENOUGH_FOR_T, clustered_interval, clustered_p, clustered_se
 from harness.stats.equivalence import equivalence_p, outside_p
-from harness.stats.intervals import Floats, Interval, constant_interval, normal_quantile, t_interval, wilson_interval
+from harness.stats.intervals import (
+    Floats,
+    Interval,
+    alike,
+    constant_interval,
+    normal_quantile,
+    t_interval,
+    wilson_interval,
+)
 from harness.stats.multiplicity import holm
-from harness.stats.paired import detectable, detectable_difference, mcnemar_p, sign_flip_ps
+from harness.stats.paired import detectable, detectable_by_flips, mcnemar_p, sign_flip_ps
 
 LEVEL = 0.05
 FEW = 2  # fewer shared items than this say nothing about a difference
@@ -65,13 +74,13 @@ def _interval(scores: Scores, values: Floats, family: Family) -> Interval:
         column = family.matrix.column(scores)
         clusters = family.matrix.clusters[~np.isnan(column)]
         values = column[~np.isnan(column)]
-        if family.scale and (values == values[0]).all():
+        if family.scale and alike(values):
             return constant_interval(float(values[0]), len(np.unique(clusters)), family.scale)
         return clustered_interval(values, clusters)
     if family.binary:
         share = wilson_interval(int((values > 0).sum()), len(values))
         return Interval(100 * share.estimate, 100 * share.low, 100 * share.high)
-    if len(values) > 1 and (values == values[0]).all():
+    if len(values) > 1 and alike(values):
         return constant_interval(float(values[0]), len(values), family.scale or UNKNOWN)
     return t_interval(values)
 
@@ -165,10 +174,9 @@ def _plain(
     better, worse = (int((d > 0).sum()), int((d < 0).sum()))
     if not family.higher_is_better:
         better, worse = worse, better
-    mean = _difference(d, family)
     p = mcnemar_p(better, worse) if p is None else p
-    # Where nothing varies t would see any difference; what its wider interval could have missed stands in.
-    se = None if (d != d[0]).any() else (mean.high - mean.low) / 2 / normal_quantile(0.975)
+    mean = _difference(d, family, p)
+    se = _stand_in(mean) if alike(d) else float(d.std(ddof=1)) / math.sqrt(len(d))
     return Comparison(
         checkpoint=names[one.checkpoint.slug],
         baseline=names[other.checkpoint.slug],
@@ -182,7 +190,7 @@ def _plain(
         better=better,
         worse=worse,
         same=len(d) - better - worse,
-        detectable=detectable_difference(d) if se is None else detectable(se),
+        detectable=detectable_by_flips(se, len(d)),
         verdict="",
         sd=float(d.std(ddof=1)),
         margin=terms.margin,
@@ -203,20 +211,25 @@ def _in_clusters(made: Comparison, column: Floats, everywhere: Codes, family: Fa
     se, g = clustered_se(d, clusters)
     if family.fixed and g < ENOUGH_CLUSTERS:
         return made
-    width = _width(family)
-    alike = bool((d == d[0]).all()) and width is not None  # t would know the difference exactly
-    interval = (
-        constant_interval(float(d[0]), g, (-width, width)) if alike and width else clustered_interval(d, clusters)
-    )
     p = clustered_p(d, clusters)
+    interval = _constant(d, g, family, p) if alike(d) and _width(family) else clustered_interval(d, clusters)
     told = made.model_copy(update={"clustered": Clustered(clusters=g, low=interval.low, high=interval.high, p=p)})
     same = made.p_same
     if same is not None and terms.margin is not None:
         same = max(same, outside_p(made.difference, se, max(g - 1, 1), terms.margin))
+    told_by = _stand_in(interval) if alike(d) else se
+    missed = detectable(told_by, g - 1.0) if g >= ENOUGH_FOR_T else detectable_by_flips(told_by, g)
     if family.fixed:
-        return told.model_copy(update={"p": max(made.p, p), "p_adjusted": max(made.p, p), "p_same": same})
-    spread = {"low": interval.low, "high": interval.high, "detectable": detectable(se), "sd": None}
+        larger = {"p": max(made.p, p), "p_adjusted": max(made.p, p), "detectable": max(made.detectable, missed)}
+        sd = made.sd and max(made.sd, se * math.sqrt(made.n))  # items alike within clusters tell less, each
+        return told.model_copy(update={"p_same": same, "sd": sd, **larger})
+    spread = {"low": interval.low, "high": interval.high, "detectable": missed, "sd": None}
     return told.model_copy(update={"p": p, "p_adjusted": p, "p_same": same, **spread})
+
+
+def _stand_in(interval: Interval) -> float:
+    """A standard error where nothing varies, so that any difference would be seen: its wider interval's."""
+    return (interval.high - interval.low) / 2 / normal_quantile(0.975)
 
 
 def _width(family: Family) -> float | None:
@@ -224,12 +237,21 @@ def _width(family: Family) -> float | None:
     return family.scale[1] - family.scale[0] if family.scale else None
 
 
-def _difference(d: Floats, family: Family) -> Interval:
-    """The mean; where all differences are the same, t would know it exactly, and the rule of three does not."""
+def _difference(d: Floats, family: Family, p: float) -> Interval:
+    """The mean with its interval."""
+    return _constant(d, len(d), family, p) if d[0] != 0 and alike(d) else t_interval(d)
+
+
+def _constant(d: Floats, n: int, family: Family, p: float) -> Interval:
+    """Where all differences are the same: t would know the mean exactly, and the rule of three does not.
+
+    Where flipping signs says that it is not 0, the interval ends there: both say what is true of the same items.
+    """
     width = _width(family)
-    if d[0] != 0 and (d == d[0]).all():
-        return constant_interval(float(d[0]), len(d), UNKNOWN if width is None else (-width, width))
-    return t_interval(d)
+    made = constant_interval(float(d[0]), n, UNKNOWN if width is None else (-width, width))
+    if p >= LEVEL:
+        return made
+    return replace(made, low=max(made.low, 0.0)) if d[0] > 0 else replace(made, high=min(made.high, 0.0))
 
 
 def mirrored(made: Comparison) -> Comparison:

@@ -1,5 +1,6 @@
 """One metric of all checkpoints as a table: numbers, comparisons with the baseline, and what makes them doubtful."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.comparing.contests import Contests
@@ -47,6 +48,7 @@ def table_for(contests: Contests, baseline: Scores, *, all_pairs: bool = False) 
         pairs=[pair for pair in pairs if pair is not None],
         warnings=[*_warnings(contests, baseline, [s for _, s in others], made)],
         decimals=decimals_of(family, rows),
+        in_points=family.scale is not None,
         notes=_notes(family, names),
         over_all=bool(family.aggregation),
     )
@@ -110,4 +112,17 @@ def decimals_of(family: Family, rows: Sequence[Row]) -> int:
         width = family.scale[1] - family.scale[0]
     else:
         width = max((abs(row.summary.estimate) for row in rows if row.summary.estimate is not None), default=100.0)
-    return 1 if width > 20 else 2 if width > 2 else 3
+    usual = 1 if width > 20 else 2 if width > 2 else 3
+    size = _smallest(rows)
+    # Two digits of what would be shown as 0.000 otherwise.
+    return usual if size is None or size >= 0.5 * 10.0**-usual else 1 - math.floor(math.log10(size))
+
+
+def _smallest(rows: Sequence[Row]) -> float | None:
+    """What must not be shown as nothing: how far differences may be off, and every difference that can be told."""
+    compared = [row.comparison for row in rows if row.comparison]
+    ends = [(c.low, c.high) for c in compared]
+    ends = ends or [(s.low, s.high) for s in (row.summary for row in rows) if s.low is not None and s.high is not None]
+    half = max((high - low for low, high in ends if math.isfinite(high - low)), default=0.0) / 2
+    told = [abs(c.difference) for c in compared if c.verdict in ("better", "worse")]
+    return min((size for size in (half, *told) if size > 0), default=None)

@@ -23,20 +23,19 @@ def trajectory(
 
     Args:
         checkpoints: Those compared.
-        tables: What was found of them.
+        tables: What was found of them, those that are shown.
         names: What tables call them, by slug.
         baseline: Slug of what they are compared with; the base, where the checkpoints do not know theirs.
     """
-    tested = [table for table in tables if table.role == "test"]
-    shown = {row.summary.checkpoint for table in tested for row in table.rows}
+    shown = {row.summary.checkpoint for table in tables for row in table.rows}
     there = [c for c in checkpoints if names[c.slug] in shown]
-    course = _longest_training(there)
+    course, *undrawn = _trainings(there) or [[]]
     if len(course) < FEWEST:
         return None
     base = _base_of(course, there, baseline)
     along = [*([base] if base else []), *course]
     called, steps = [names[c.slug] for c in along], [0 if c is base else c.step or 0 for c in along]
-    courses = [made for table in tested if (made := _of_table(table, called, tested)).best is not None]
+    courses = [made for table in tables if (made := _of_table(table, called, tables)).best is not None]
     courses += _of_losses(course, steps)
     first = names[base.slug] if base else None
     return Trajectory(
@@ -44,24 +43,24 @@ def trajectory(
         steps=steps,
         base=first,
         courses=courses,
-        forgotten=[lost for table in tested if (lost := _forgotten(table, called, first)) is not None],
+        forgotten=[lost for table in tables if (lost := _forgotten(table, called, first)) is not None],
         gained=[
             better
-            for table, label in zip(tested, _labels(tested), strict=True)
+            for table, label in zip(tables, _labels(tables), strict=True)
             if (better := _gained(table, label, called, first)) is not None
         ],
-        kept=[name for table, name in zip(tested, _labels(tested), strict=True) if _is_kept(table, called, first)],
+        kept=[name for table, name in zip(tables, _labels(tables), strict=True) if _is_kept(table, called, first)],
+        undrawn=[[names[c.slug] for c in other] for other in undrawn],
     )
 
 
-def _longest_training(checkpoints: Sequence[CheckpointRecord]) -> list[CheckpointRecord]:
-    """Checkpoints of one base and one folder, by their steps; of two at one step the first."""
+def _trainings(checkpoints: Sequence[CheckpointRecord]) -> list[list[CheckpointRecord]]:
+    """Checkpoints of one base and one folder, by their steps; of two at one step the first. The longest comes first."""
     trainings: dict[tuple[str | None, Path], dict[int, CheckpointRecord]] = {}
     for one in checkpoints:
         if one.step:
             trainings.setdefault((one.base_fingerprint, _home(one)), {}).setdefault(one.step, one)
-    longest = max(trainings.values(), key=len, default={})
-    return [longest[step] for step in sorted(longest)]
+    return [[own[step] for step in sorted(own)] for own in sorted(trainings.values(), key=len, reverse=True)]
 
 
 def _home(checkpoint: CheckpointRecord) -> Path:

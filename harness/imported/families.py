@@ -1,6 +1,6 @@
 """Results made elsewhere as what tables are made of, the checkpoints of one task and metric side by side."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.comparing.outcomes import family_of
@@ -8,7 +8,7 @@ from harness.comparing.scores import Family, Scores
 from harness.errors import HarnessError, unknown_name
 from harness.imported.alike import refuse_differing, refuse_without_common_items
 from harness.imported.fields import ResultFields
-from harness.imported.imported import Imported
+from harness.imported.imported import Imported, about_items
 from harness.imported.inspect_logs import read_inspect
 from harness.imported.lm_eval_runs import read_lm_eval
 from harness.imported.places import Kind, Place, find_place
@@ -91,12 +91,18 @@ def _families(found: Sequence[Imported], fields: ResultFields, metrics: Sequence
 def _family(found: Sequence[Imported], fields: ResultFields, metrics: Sequence[str]) -> Family:
     slugs = {one.checkpoint.slug: one.checkpoint for one in found}
     family = family_of(found[0].task, [(o.evaluation, o.outcomes) for o in found], slugs, metrics=metrics)
+    family = replace(family, about=about_items(said for one in found for said in _about(one)))
     refuse_differing(family.name, family.scores)
     for scores in family.scores:
         refuse_without_common_items(family.name, scores, [s for s in family.scores if s is not scores])
     if fields.cluster:  # a sample of the clusters there might be, where a task's subjects are all there are
         family = replace(family, cluster_name=fields.cluster, fixed=False)
     return family
+
+
+def _about(one: Imported) -> Iterator[tuple[str, dict[str, str]]]:
+    for field, values in one.about.items():
+        yield from ((item, {field: value}) for item, value in values.items())
 
 
 def _without_others(family: Family) -> Family:

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from harness.checkpoints import slug_of
 from harness.errors import HarnessError
@@ -25,6 +26,7 @@ class Imported:
         outcomes: By item.
         where: The file or folder it comes from, for errors.
         apart: Whether every metric is a table of its own.
+        about: What else is said of the items: by field, the value of every item that has it.
     """
 
     task: str
@@ -33,6 +35,7 @@ class Imported:
     outcomes: Mapping[str, Outcome]
     where: str
     apart: bool = False
+    about: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
@@ -51,6 +54,7 @@ def imported(
     notes: Sequence[str] = (),
     corpus: Sequence[CorpusValue] = (),
     apart: bool = False,
+    about: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Imported:
     """Results with the evaluation that a run would have listed; `outcomes`: item ids of the table, and what is known.
 
@@ -68,7 +72,24 @@ def imported(
         notes=[*map(_plain, notes)],
         corpus=corpus,
     )
-    return Imported(task, checkpoint, evaluation, by_item, where, apart)
+    return Imported(task, checkpoint, evaluation, by_item, where, apart, about or {})
+
+
+def about_items(said: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, str]]:
+    """By field, the value of every item that has it.
+
+    Args:
+        said: Items, each as often as something is said of it, and their fields. What is no single value, and a field
+            that says different things of one item (an answer, say), is no field of the items and left out.
+    """
+    found: dict[str, dict[str, str]] = {}
+    unlike: set[str] = set()
+    for item, fields in said:
+        for name, value in fields.items():
+            text = _plain(str(value)) if isinstance(value, str | int | float | bool) else ""
+            if text not in ("", "nan") and found.setdefault(_plain(name), {}).setdefault(item, text) != text:
+                unlike.add(_plain(name))
+    return {name: values for name, values in found.items() if name not in unlike}
 
 
 def _plain(text: str) -> str:

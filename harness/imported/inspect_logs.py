@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, unknown_name
 from harness.imported.fields import ResultFields
-from harness.imported.imported import Imported, checkpoint_called, imported
+from harness.imported.imported import Imported, about_items, checkpoint_called, imported
 from harness.imported.places import Place
 from harness.imported.values import GRADES, NotANumber, number
 from harness.records import JSON, CheckpointRecord, Outcome
@@ -114,6 +114,7 @@ def _imported(path: Path, log: "EvalLog", fields: ResultFields, checkpoint: Chec
         ),
         str(path),
         settings=_settings(log),
+        about=about_items((f"{task}/{sample.id}", sample.metadata or {}) for sample in log.samples or []),
         notes=[f"{name} is left out: {wrong[name]}" for name in chosen if name in wrong],
         apart=True,
     )

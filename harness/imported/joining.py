@@ -94,6 +94,7 @@ def _with(recorded: Family, imported: Family) -> Family:
         clusters={**imported.clusters, **recorded.clusters},
         cluster_name=recorded.cluster_name or imported.cluster_name,
         fixed=recorded.fixed if recorded.clusters else imported.fixed,
+        about={**imported.about, **recorded.about},
     )
 
 
@@ -115,7 +116,8 @@ def _renamed(family: Family, known: set[str]) -> Family:
         )
         for s in family.scores
     ]
-    return replace(family, scores=scores, clusters=_under(family.clusters, longer))
+    about = {name: _under(values, longer) for name, values in family.about.items()}
+    return replace(family, scores=scores, clusters=_under(family.clusters, longer), about=about)
 
 
 def _under(values: Mapping[str, V], names: Mapping[str, str]) -> dict[str, V]:

@@ -12,7 +12,7 @@ from finetune.reading.sources import read_raw
 from harness.elsewhere.columns import File, refuse_unknown
 from harness.errors import HarnessError
 from harness.imported.fields import ResultFields
-from harness.imported.imported import NO_TASK, Imported, checkpoint_called, imported
+from harness.imported.imported import NO_TASK, Imported, about_items, checkpoint_called, imported
 from harness.imported.places import Place
 from harness.imported.values import NotANumber, number
 from harness.records import CheckpointRecord, Outcome
@@ -34,6 +34,11 @@ class _Columns:
     task: str | None
     metric: str | None
 
+    @property
+    def used(self) -> tuple[str | None, ...]:
+        """Those that say what was measured on whom; the others tell of the items."""
+        return self.id, self.score, self.checkpoint, self.task, self.metric
+
 
 @dataclass(frozen=True)
 class _Row:
@@ -44,6 +49,7 @@ class _Row:
     item: str
     cluster: str
     value: float | None
+    about: Mapping[str, Any]
 
 
 def read_tables(place: Place, fields: ResultFields, known: Collection[CheckpointRecord]) -> list[Imported]:
@@ -115,7 +121,8 @@ def _row(raw: Mapping[str, Any], columns: _Columns, where: str) -> _Row:
     except NotANumber as error:
         raise HarnessError(f"{where}: {columns.score}: wanted a number, true or false, found {error}") from None
     cluster = _text(raw, columns.cluster) or task
-    return _Row(where, who, task, _text(raw, columns.metric) or columns.score, item, cluster, value)
+    about = {name: value for name, value in raw.items() if name not in columns.used}
+    return _Row(where, who, task, _text(raw, columns.metric) or columns.score, item, cluster, value, about)
 
 
 def _text(raw: Mapping[str, Any], column: str | None) -> str:
@@ -135,7 +142,7 @@ def _imported(
     checkpoint: CheckpointRecord,
     path: Path,
 ) -> Imported:
-    _refuse_unequal_repeats(rows)
+    repeats = _repeats(rows)
     if all(row.value is None for row in rows):
         raise HarnessError(f"--results {path}: wanted scores, found {columns.score} empty in all {len(rows)} rows")
     by_item: dict[str, dict[str, list[_Row]]] = {}
@@ -146,12 +153,14 @@ def _imported(
         checkpoint,
         ((item, _outcome(task, item, own, checkpoint, fields)) for item, own in by_item.items()),
         str(path),
+        notes=[f"{repeats} values an id, their mean taken"] if repeats > 1 else [],
+        about=about_items((row.item, row.about) for row in rows),
         apart=columns.metric is not None,
     )
 
 
-def _refuse_unequal_repeats(rows: Sequence[_Row]) -> None:
-    """Ids that all come equally often are repeats; some twice and others once are a mistake."""
+def _repeats(rows: Sequence[_Row]) -> int:
+    """How often each id is there: if all come equally often; some twice and others once are a mistake."""
     times = Counter((row.metric, row.item) for row in rows)
     counts = Counter(times.values())
     if len(counts) > 1:
@@ -162,6 +171,7 @@ def _refuse_unequal_repeats(rows: Sequence[_Row]) -> None:
             f"{odd.where}: id {odd.item!r} is there {n} times for one checkpoint, others {usual} times; "
             f"wanted all equally often (their mean counts), or a column of checkpoints (--field-checkpoint)"
         )
+    return next(iter(counts))
 
 
 def _outcome(

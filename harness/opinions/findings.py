@@ -48,6 +48,11 @@ class Opinion(BaseModel):
     headline: Headline = "judge"
     items: int = 0
 
+    @property
+    def checked(self) -> Line | None:
+        """The line to go by where it rests on people; None where it is the judge's alone."""
+        return {"judge": None, "people": self.people, "corrected": self.corrected}[self.headline]
+
 
 class Opinions(BaseModel):
     """What people said of the checkpoints of the first judged table.

@@ -28,6 +28,26 @@ def headline_sentence(shown: Opinions) -> str:
     return f"go by {'; '.join(parts)}"
 
 
+def checked_gain(name: str, shown: Opinions) -> str:
+    """What the line to go by says of a checkpoint's gain, where that rests on people; "" where it does not."""
+    one = next((one for one in shown.differences if one.checkpoint == name), None)
+    line = one.checked if one else None
+    if one is None or line is None:
+        return ""
+    told = f"by {_WORDS[one.headline]} it is {line.estimate:+.1f} ({line.low:.1f} to {line.high:.1f})"
+    if line.high < 0 <= one.judge.estimate or line.low > 0 >= one.judge.estimate:
+        return f"But people reverse that: {told}, which is the line to go by."
+    return f"{told[0].upper()}{told[1:]}, which is the line to go by."
+
+
+def checked_losses(shown: Opinions) -> Iterator[str]:
+    """Checkpoints that are worse than the baseline by the line to go by, where that rests on people."""
+    for one in shown.differences:
+        line = one.checked
+        if line is not None and line.high < 0:
+            yield f"{one.checkpoint} is worse than {one.baseline} by {_WORDS[one.headline]} ({line.estimate:+.1f})"
+
+
 def disagreement(shown: Opinions) -> str:
     """Where people and judge do not agree, or too little for a correction to help; "" where they agree."""
     known = [(name, one) for name, one in _named(shown) if one.r is not None and one.items >= FEWEST_TO_DISAGREE]

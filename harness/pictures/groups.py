@@ -10,7 +10,8 @@ from rich.text import Text
 
 from harness.comparing.side_by_side import LEVEL
 from harness.findings import Agreement, Breakdown, Part, Row
-from harness.pictures.table import WIDTH, difference
+from harness.pictures.fitting import WIDTH, AtWidth, Column, add_column, name_room, plain_table, side_by_side
+from harness.pictures.table import difference, number, signed
 from harness.pictures.under import ENOUGH, wrapped
 
 SHORT = {"mean of subjects": "mean of\nsubjects", "social_sciences": "social\nsciences"}
@@ -29,13 +30,13 @@ def breakdown_parts(shown: Breakdown, *, full: bool) -> Iterator[RenderableType]
         return
     if len(shown.of_kind("subject")) > 1:
         yield ""
-        yield groups_table(shown)
+        yield AtWidth(lambda width: groups_tables(shown, width))
         yield Text(_legend(shown, len(shown.of_kind("group"))))
         yield from wrapped(_drawn(shown))
     yield from _unlike(shown)
     if full and shown.of_kind("subject"):
         yield ""
-        yield from subjects_tables(shown)
+        yield AtWidth(lambda width: subjects_tables(shown, width))
         yield Text(_legend(shown, len(shown.of_kind("subject")), half="difference"))
 
 
@@ -44,7 +45,7 @@ def _by_field(shown: Breakdown) -> Iterator[RenderableType]:
     parts = shown.of_kind("subject")
     yield ""
     yield Text(f" by {shown.field}")
-    yield from subjects_tables(shown)
+    yield AtWidth(lambda width: subjects_tables(shown, width))
     yield Text(_legend(shown, len(parts), half="difference"))
     small = sum(max(row.summary.n_scored for row in part.rows) < ENOUGH for part in parts)
     if small:
@@ -56,7 +57,9 @@ def _legend(shown: Breakdown, parts: int, *, half: str = "± 95 %,") -> str:
     several = any(row.comparison for part in shown.parts for row in part.rows)
     if not several:
         return " 95 % intervals, for these subjects"
-    return f" {half} vs {shown.baseline}; * p < .05, Benjamini-Hochberg over the {parts} parts of a kind"
+    # Without groups there are only all questions and the mean: one of a kind each, and nothing to adjust for.
+    adjusted = f", Benjamini-Hochberg over the {parts} parts of a kind" if parts else ""
+    return f" {half} vs {shown.baseline}; * p < .05{adjusted}"
 
 
 def _drawn(shown: Breakdown) -> str:
@@ -74,54 +77,72 @@ def _plus_minus(row: Row, digits: int) -> str:
     s = row.summary
     if s.estimate is None or s.low is None or s.high is None:
         return "–"
-    return f"{s.estimate:.{digits}f} ({s.low:.{digits}f}–{s.high:.{digits}f})"
+    return f"{number(s.estimate, digits)} ({number(s.low, digits)}–{number(s.high, digits)})"
 
 
-def _unlike(shown: Breakdown) -> Iterator[Text]:
+def _unlike(shown: Breakdown) -> Iterator[RenderableType]:
     if shown.unlike_published:
         yield Text(" not to be compared with published numbers:")
     for line in shown.unlike_published:
         yield from wrapped(line, indent=3)
 
 
-def groups_table(shown: Breakdown) -> RichTable:
-    """All questions, the mean of the subjects, the groups: estimate, interval, difference below one another."""
+def groups_tables(shown: Breakdown, width: int = WIDTH) -> Iterator[RenderableType]:
+    """All questions, the mean of the subjects, the groups: estimate, interval, difference below one another.
+
+    Args:
+        shown: The parts.
+        width: Of the terminal, in characters; groups for which there is no room stand in further tables.
+    """
     parts = shown.of_kind("all", "mean", "group")
-    made = _table(["", *(SHORT.get(part.name, part.name) for part in parts)])
-    for number, row in enumerate(parts[0].rows):
-        cells = [_group_cell(part.rows[number], shown.decimals) for part in parts]
-        made.add_row(escape(f" {row.summary.checkpoint}"), *map(escape, cells))
-    return made
+    names = [f" {row.summary.checkpoint}" for row in parts[0].rows]
+    columns = [
+        Column(SHORT.get(part.name, part.name), [_group_cell(row, shown.decimals) for row in part.rows])
+        for part in parts
+    ]
+    for place, batch in enumerate(side_by_side(names, columns, width)):
+        if place:
+            yield Text()
+        yield _table(["", *(column.title for column in batch)], [names, *(column.cells for column in batch)])
 
 
-def subjects_tables(shown: Breakdown) -> list[RichTable]:
-    """A line for every subject; as many checkpoints side by side as fit, the others in further tables."""
+def subjects_tables(shown: Breakdown, width: int = WIDTH) -> list[RichTable]:
+    """A line for every subject; as many checkpoints side by side as fit, the others in further tables.
+
+    Args:
+        shown: The parts.
+        width: Of the terminal, in characters.
+    """
     parts = shown.of_kind("subject")
     alone, digits = len(parts[0].rows) == 1, shown.decimals
     cells = [[_subject_cell(row, digits, alone=alone) for row in part.rows] for part in parts]
-    names = [row.summary.checkpoint for row in parts[0].rows]
-    width = max(8, *(len(cell) for line in cells for cell in line)) + 2
+    checkpoints = [row.summary.checkpoint for row in parts[0].rows]
+    room = max(8, *(len(cell) for line in cells for cell in line)) + 2
     called = min(SUBJECT_WIDTH, max(len(part.name) for part in parts))
-    together = max(1, (WIDTH - called - len(" n    ")) // width)
-    starts = range(0, len(names), together)
-    return [_subjects_table(parts, cells, names, range(len(names))[start : start + together]) for start in starts]
+    if width < WIDTH:
+        called = name_room((part.name for part in parts), width)
+    together = max(1, (min(width, WIDTH) - called - len(" n    ")) // room)
+    starts = range(0, len(checkpoints), together)
+    chosen = [range(len(checkpoints))[start : start + together] for start in starts]
+    return [_subjects_table(parts, cells, checkpoints, places) for places in chosen]
 
 
 def _subjects_table(
-    parts: Sequence[Part], cells: Sequence[Sequence[str]], names: Sequence[str], places: Sequence[int]
+    parts: Sequence[Part], cells: Sequence[Sequence[str]], checkpoints: Sequence[str], places: Sequence[int]
 ) -> RichTable:
     width = max(8, *(len(line[place]) for line in cells for place in places))
-    made = _table(["", "n", *("\n".join(wrap(names[place], width)) for place in places)])
-    for part, line in zip(parts, cells, strict=True):
-        n = str(max(row.summary.n_scored for row in part.rows))
-        made.add_row(escape(f" {part.name.replace('_', ' ')}"), n, *(escape(line[place]) for place in places))
-    return made
+    names = [f" {part.name.replace('_', ' ')}" for part in parts]
+    items = [str(max(row.summary.n_scored for row in part.rows)) for part in parts]
+    titles = ["", "n", *("\n".join(wrap(checkpoints[place], width)) for place in places)]
+    return _table(titles, [names, items, *([line[place] for line in cells] for place in places)])
 
 
-def _table(titles: Sequence[str]) -> RichTable:
-    made = RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+def _table(titles: Sequence[str], columns: Sequence[Sequence[str]]) -> RichTable:
+    made = plain_table()
     for place, title in enumerate(titles):
-        made.add_column(escape(title), justify="right" if place else "left", no_wrap=place > 0, overflow="fold")
+        add_column(made, title, name=place == 0)
+    for cells in zip(*columns, strict=True):
+        made.add_row(*map(escape, cells))
     return made
 
 
@@ -129,7 +150,7 @@ def _group_cell(row: Row, digits: int) -> str:
     s, c = row.summary, row.comparison
     if s.estimate is None or s.low is None or s.high is None:
         return "–"
-    lines = [f"{s.estimate:.{digits}f}", f"{s.low:.{digits}f}–{s.high:.{digits}f}"]
+    lines = [number(s.estimate, digits), f"{number(s.low, digits)}–{number(s.high, digits)}"]
     if c is not None:
         lines.append(f"{difference(c, digits)}{_star(row)}")
     return "\n".join(lines)
@@ -140,10 +161,10 @@ def _subject_cell(row: Row, digits: int, *, alone: bool) -> str:
     if s.estimate is None or s.low is None or s.high is None:
         return "–"
     if alone:
-        return f"{s.estimate:.{digits}f}  {s.low:.{digits}f}–{s.high:.{digits}f}"
+        return f"{number(s.estimate, digits)}  {number(s.low, digits)}–{number(s.high, digits)}"
     if c is None:
-        return f"{s.estimate:.{digits}f}"
-    return f"{s.estimate:.{digits}f} {c.difference:+.{digits}f}{_star(row) or ' '}"
+        return number(s.estimate, digits)
+    return f"{number(s.estimate, digits)} {signed(c.difference, digits)}{_star(row) or ' '}"
 
 
 def _star(row: Row) -> str:

@@ -8,7 +8,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.findings import Table
-from harness.pictures.table import WIDTH
+from harness.pictures.fitting import LEAST, WIDTH, AtWidth, plain_table
+from harness.pictures.table import signed
 from harness.records import Comparison
 
 NAME = 16  # characters of a name at the side before it is folded
@@ -20,30 +21,38 @@ def pairs_parts(table: Table) -> Iterator[RenderableType]:
     """Row minus column, a star where it can be told; in several matrices where columns do not fit side by side."""
     if not table.pairs:
         return
+    yield AtWidth(lambda width: _matrices(table, min(width, WIDTH)))
+    adjusted = f"p adjusted over {len(table.pairs)} pairs (Holm)" if len(table.pairs) > 1 else "one pair"
+    yield Text(f" row minus column; * p < .05, {adjusted}")
+
+
+def _matrices(table: Table, room: int) -> Iterator[RenderableType]:
     names = [row.summary.checkpoint for row in table.rows]
     cells = {(c.checkpoint, c.baseline): _cell(c, table.decimals) for c in table.pairs}
     cells |= {(c.baseline, c.checkpoint): _cell(c, table.decimals, turned=True) for c in table.pairs}
-    widest = min(NAME, max(map(len, names))) + 2
     numbers, called = max(map(len, cells.values()), default=1), min(HEAD, max(map(len, names)))
+    side = min(NAME, max(map(len, names)), max(LEAST, room - max(numbers, 6) - 3))
+    widest = side + 2
     # Names are folded only where all columns fit side by side no other way.
-    width = max(numbers, called) if (max(numbers, called) + 1) * len(names) + widest <= WIDTH else max(numbers, 6)
-    at_once = max(1, (WIDTH - widest) // (width + 1))
+    width = max(numbers, called) if (max(numbers, called) + 1) * len(names) + widest <= room else max(numbers, 6)
+    at_once = max(1, (room - widest) // (width + 1))
     for start in range(0, len(names), at_once):
         yield ""
-        yield _matrix(names, names[start : start + at_once], cells, width)
-    adjusted = f"p adjusted over {len(table.pairs)} pairs (Holm)" if len(table.pairs) > 1 else "one pair"
-    yield Text(f" row minus column; * p < .05, {adjusted}")
+        yield _matrix(names, names[start : start + at_once], cells, width, side)
 
 
 def _cell(c: Comparison, decimals: int, *, turned: bool = False) -> str:
     value = -c.difference if turned else c.difference
     mark = "*" if c.verdict in DECIDED else "?" if c.verdict.endswith("missing") else " "
-    return f"{value:+.{decimals}f}{mark}"
+    return f"{signed(value, decimals)}{mark}"
 
 
-def _matrix(names: Sequence[str], across: Sequence[str], cells: dict[tuple[str, str], str], width: int) -> RichTable:
-    made = RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    made.add_column("", overflow="fold", max_width=NAME + 1)
+def _matrix(
+    names: Sequence[str], across: Sequence[str], cells: dict[tuple[str, str], str], width: int, side: int
+) -> RichTable:
+    """Columns of one width, names at the side folded to another."""
+    made = plain_table()
+    made.add_column("", overflow="fold", max_width=side + 1)
     for name in across:
         made.add_column(escape(name), justify="right", min_width=width, max_width=width, overflow="fold")
     for name in names:

@@ -1,6 +1,7 @@
 """How many items it takes, as text."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -8,16 +9,22 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.comparing.planning import Plan
+from harness.findings import Table
+from harness.pictures.table import number
+from harness.pictures.under import wrapped
 from harness.screen import visible
 
 
-def plan_picture(plans: Sequence[Plan]) -> Group:
-    """A table for each metric, and what the numbers mean."""
+def plan_picture(plans: Sequence[Plan], *, left_out: Sequence[Table] = ()) -> Group:
+    """A table for each metric, what the numbers mean, and what is not in points."""
     parts: list[RenderableType] = []
     for plan in plans:
         title = f" {visible(plan.table)}, {plan.unit}, against {visible(plan.needs[0].baseline)}"
         parts += ["" if parts else Text(_what(plan)), Text(title, style="bold"), _table(plan)]
     parts += ["", *_notes(plans)]
+    for table in left_out:
+        named = f"{visible(table.name)}, {table.metric}"
+        parts += wrapped(f"left out: {named}: not in points; --metric {table.metric} takes an --mde in its unit")
     return Group(*parts)
 
 
@@ -32,7 +39,8 @@ def _table(plan: Plan) -> RichTable:
         made.add_column(title, justify="right", no_wrap=True)
     made.add_column("verdict now", overflow="fold")
     for need in plan.needs:
-        numbers = [f"{need.difference:+.1f}", f"{need.n:,}", f"{need.detectable:.1f}"]
+        numbers = [f"{need.difference:+.{plan.decimals}f}", f"{need.n:,}"]
+        numbers.append(number(need.detectable, plan.decimals) if isfinite(need.detectable) else "–")
         numbers.append("–" if need.needed is None else f"{need.needed:,}")
         made.add_row(escape(f" {visible(need.checkpoint)}"), *numbers, need.verdict)
     return made

@@ -7,8 +7,12 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.text import Text
 
+from harness.comparing.side_by_side import LEVEL
 from harness.findings import JUDGED, Losses, Pick, Report, Settle, Table
+from harness.opinions.findings import Opinions
+from harness.opinions.headline import checked_gain
 from harness.pictures.card import card_lines
+from harness.pictures.foremost import foremost_sentence
 from harness.pictures.groups import agreements_lines, breakdown_parts
 from harness.pictures.opinions import opinions_parts
 from harness.pictures.overlap import clean_lines, overlap_parts, says_something
@@ -72,12 +76,16 @@ def _head(report: Report) -> Iterator[RenderableType]:
     yield Text(f"{n} {table.role} items · judge {judge}, {rubric}{picked}{seen}")
     if report.pick:
         yield ""
-        yield Text.from_markup(f" [bold]PICK {escape(pick_sentence(report.pick, report.baseline))}[/bold]")
+        told = pick_sentence(report.pick, report.baseline, report.opinions)
+        yield Text.from_markup(f" [bold]PICK {escape(told)}[/bold]")
         if report.pick.picked_on == "test":
             yield Text(" The pick and its score share the test items, so the score flatters it.")
+    elif report.foremost:
+        yield ""
+        yield from wrapped(foremost_sentence(report))
 
 
-def pick_sentence(pick: Pick, baseline: str) -> str:
+def pick_sentence(pick: Pick, baseline: str, opinions: Opinions | None = None) -> str:
     """The first thing to read: the pick, its gain with interval, and who is as good as far as one can tell."""
     c = pick.against_base
     if c is None:
@@ -86,6 +94,8 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
         word = "over" if c.difference >= 0 else "on the test items against"
         ends = f"{c.low:.1f} to {c.high:.1f}" if isfinite(c.high - c.low) else "interval unknown"
         first = f"{pick.name}: {c.difference:+.1f} {word} {c.baseline} ({ends})."
+    if opinions and c is not None and (checked := checked_gain(pick.name, opinions)):
+        first += f" {checked}"
     if pick.worse_on:
         lost = listed([f"{c.metric} ({c.difference:+.1f})" for c in pick.worse_on])
         first += f" But it is worse than {pick.worse_on[0].baseline} on {lost}."
@@ -97,7 +107,7 @@ def pick_sentence(pick: Pick, baseline: str) -> str:
     others = listed(pick.undecided)
     # An interval stands for itself; with p adjusted for all rows it may hold less than it seems to.
     even = c is not None and c.baseline in pick.undecided and c.verdict == "can't tell"
-    adjusted = "With p adjusted for all rows, " if even and c is not None and c.p < c.p_adjusted else ""
+    adjusted = "With p adjusted for all rows, " if even and c is not None and c.p < LEVEL <= c.p_adjusted else ""
     return f"{first} {adjusted}{others} cannot be told apart from it{_ahead(pick)}."
 
 
@@ -174,7 +184,7 @@ def _leakage(report: Report, table: Table) -> str:
         return "leakage: unknown, nothing here remembers what it was trained on"
     worst = {name: count for name, count in report.leaked.items() if count}
     if not worst:
-        return f"leakage: 0 of {n} test items in the training data"
+        return f"leakage: 0 of {n} {table.role} items in the training data"
     return "leakage: " + ", ".join(
-        f"{count} of {n} test items in {name}'s training data" for name, count in worst.items()
+        f"{count} of {n} {table.role} items in {name}'s training data" for name, count in worst.items()
     )

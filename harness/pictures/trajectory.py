@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.findings import Course, Losses, Trajectory
+from harness.pictures.fitting import Column, fitted
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 UNKNOWN = "·"
+MOST_UNDRAWN = 4  # other trainings named
 WIDEST = 24  # characters of a curve; longer ones show a selection
 
 
@@ -17,14 +18,17 @@ def trajectory_parts(trajectory: Trajectory, losses: Losses | None) -> Iterator[
     """The curves, and under them where they turned and what was lost on the way."""
     steps = trajectory.steps
     yield Text(f" over steps {steps[0]} to {steps[-1]}, {len(steps)} checkpoints:")
-    made = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    made.add_column("", overflow="fold")
-    made.add_column("", no_wrap=True)
-    for title in ("first", "best", "at step", "last"):
-        made.add_column(title, justify="right", no_wrap=True)
-    for course in trajectory.courses:
-        made.add_row(*_cells(course, trajectory))
-    yield made
+    cells = [_cells(course, trajectory) for course in trajectory.courses]
+    names, curves, first, best, at_step, last = map(list, zip(*cells, strict=True))
+    columns = [
+        Column("", names),
+        Column("", curves, left=True, leaves=2, called="curve"),
+        Column("first", first, leaves=1),
+        Column("best", best),
+        Column("at step", at_step, leaves=3),
+        Column("last", last),
+    ]
+    yield fitted(columns, loose=True)
     for line in turning_lines(trajectory, losses):
         yield Text(f" {line}")
 
@@ -66,7 +70,8 @@ def spark(values: Sequence[float | None]) -> str:
 
 
 def turning_lines(trajectory: Trajectory, losses: Losses | None) -> Iterator[str]:
-    """The judge's peak against the turn of the validation loss, and what was forgotten since the base."""
+    """What is not drawn, the judge's peak against the turn of the validation loss, and what was forgotten."""
+    yield from _undrawn(trajectory)
     peak = _peak(trajectory)
     if losses is not None:
         turned = "did not turn in" if losses.turned is None else f"turned at step {losses.turned} of"
@@ -82,6 +87,17 @@ def turning_lines(trajectory: Trajectory, losses: Losses | None) -> Iterator[str
         yield f"forgotten since {trajectory.base}: {lost}"
     if trajectory.kept:
         yield f"not seen to be forgotten since {trajectory.base}: {', '.join(trajectory.kept)}"
+
+
+def _undrawn(trajectory: Trajectory) -> Iterator[str]:
+    """Which other trainings there are, and how to see their course."""
+    if not trajectory.undrawn:
+        return
+    spans = [f"{own[0]} to {own[-1]}" if len(own) > 1 else own[0] for own in trajectory.undrawn]
+    more = f" and {len(spans) - MOST_UNDRAWN} more" if len(spans) > MOST_UNDRAWN else ""
+    which = "another training" if len(spans) == 1 else f"{len(spans)} other trainings"
+    told = ", ".join(spans[:MOST_UNDRAWN])
+    yield f"not drawn: {which} ({told}{more}); one is drawn where its checkpoints alone are named"
 
 
 def _peak(trajectory: Trajectory) -> str | None:

@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from textwrap import wrap
 
+from rich.console import RenderableType
 from rich.text import Text
 
 from harness.findings import JUDGED, Table
-from harness.pictures.table import SHORT, WIDTH, p_text
+from harness.pictures.fitting import WIDTH, AtWidth
+from harness.pictures.table import SHORT, missed, p_text
 from harness.records import Summary
 
 ENOUGH = 6  # items: fewer cannot be told from nothing, even if all of them are better (2 / 2**5 > .05)
 OTHERS = 4  # lines for other metrics below a table
 
 
-def under(table: Table) -> Iterator[Text]:
+def under(table: Table) -> Iterator[RenderableType]:
     """What belongs below one table: chance, and what is unscored."""
     chance = next((r.summary.chance for r in table.rows if r.summary.chance is not None), None)
     if chance is not None:
@@ -29,25 +31,31 @@ def under(table: Table) -> Iterator[Text]:
     if few := [c for c in unseen if c.n < ENOUGH]:
         yield Text(f" too few items ({min(c.n for c in few)}) for any difference to be told")
     elif unseen:
-        missed = ", ".join(f"{c.detectable:.{table.decimals}f} ({c.checkpoint})" for c in unseen)
-        yield Text(f" can't tell: could have missed {missed}")
+        each = ", ".join(f"{missed(c.detectable, table.decimals)} ({c.checkpoint})" for c in unseen)
+        yield Text(f" can't tell: could have missed {each}")
     yield from _clusters(table)
     yield from _unscored(table)
     for warning in table.warnings:
         yield from wrapped(f"! {warning}")
+    alike: dict[str, list[str]] = {}
     for name, notes in table.notes.items():
-        yield from wrapped(f"{name}: {'; '.join(notes)}")
+        alike.setdefault("; ".join(notes), []).append(name)
+    for said, names in alike.items():
+        yield from wrapped(f"{', '.join(names)}: {said}")
     yield from _others(table)
 
 
-def wrapped(line: str, *, indent: int = 1) -> Iterator[Text]:
+def wrapped(line: str, *, indent: int = 1) -> Iterator[AtWidth]:
     """A long line as several, the later ones further in."""
-    further = " " * (indent + 2)
-    for more in wrap(line, WIDTH, initial_indent=" " * indent, subsequent_indent=further, break_on_hyphens=False):
-        yield Text(more)
+    yield AtWidth(lambda width: _folded(line, " " * indent, min(width, WIDTH)))
 
 
-def _clusters(table: Table) -> Iterator[Text]:
+def _folded(line: str, indent: str, width: int) -> Iterator[Text]:
+    lines = wrap(line, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+    yield from map(Text, lines)
+
+
+def _clusters(table: Table) -> Iterator[RenderableType]:
     """The same differences with items in clusters, and which of both the verdicts follow."""
     compared = [row.comparison for row in table.rows if row.comparison and row.comparison.clustered]
     told = [(c.checkpoint, c.clustered) for c in compared if c.clustered]

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from harness.pictures.table import WIDTH
+from harness.pictures.fitting import WIDTH
 from harness.validation.results import DifferentialBias, Estimate, Flips, People, ProbeResult, Validation
 
 _EXAMPLES = 3  # failures that `--full` shows of each probe

@@ -4,11 +4,10 @@ Only places are computed here; the page's template draws them.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.findings import Course, Losses, Report, Trajectory
-from harness.records import Summary
 from harness.reporting.numbers import digits_of, number
 from harness.reporting.plots import Tick, nice_ticks, place
 
@@ -62,40 +61,27 @@ def curves_of(report: Report) -> list[Curve]:
     along = report.trajectory
     if along is None:
         return []
-    made = [
-        _curve(course, summaries, along, report.losses)
-        for course, summaries in zip(along.courses, _summaries(report, along), strict=True)
-    ]
+    made = [_curve(course, along, report.losses) for course in along.courses]
     return [curve for curve in made if curve is not None]
 
 
-def _summaries(report: Report, along: Trajectory) -> list[Mapping[str, Summary]]:
-    """For each course the intervals of its checkpoints: courses that are no losses come in the tables' order."""
-    tested = iter([table for table in report.tables if table.role == "test"])
-    found: list[Mapping[str, Summary]] = []
-    for course in along.courses:
-        table = next(tested, None) if course.kind != "loss" else None
-        found.append({row.summary.checkpoint: row.summary for row in table.rows} if table else {})
-    return found
-
-
-def _curve(course: Course, summaries: Mapping[str, Summary], along: Trajectory, losses: Losses | None) -> Curve | None:
+def _curve(course: Course, along: Trajectory, losses: Losses | None) -> Curve | None:
     known = [v for v in course.values if v is not None and math.isfinite(v)]
     if not known:
         return None
-    own = [summaries.get(name) for name in along.names]
-    ends = [end for s in own if s is not None for end in (s.low, s.high) if end is not None and math.isfinite(end)]
+    own = course.intervals or [None] * len(along.names)
+    ends = [end for interval in own if interval is not None for end in interval if math.isfinite(end)]
     levels = nice_ticks(min(known + ends), max(known + ends), most=5)
     low, high = levels[0], levels[-1]
     digits = 3 if course.kind == "loss" else digits_of(known)
     spots: list[Spot | None] = []
     for n, (name, step, value) in enumerate(zip(along.names, along.steps, course.values, strict=True)):
         x, y = _across(step, along), _down(value, low, high)
-        s = own[n]
+        interval = own[n]
         if y is None:
             spots.append(None)
             continue
-        top, bottom = (_down(s.high, low, high), _down(s.low, low, high)) if s else (None, None)
+        bottom, top = (_down(end, low, high) for end in interval) if interval else (None, None)
         spots.append(Spot(x, y, top, bottom, f"{name}, step {step}: {number(value, digits)}", n == course.best))
     direction = "" if course.higher_is_better else ", lower is better"
     return Curve(

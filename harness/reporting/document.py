@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.comparing.scores import Family
-from harness.errors import HarnessError
 from harness.findings import Report, Table
 from harness.items import Items, items_behind
 from harness.records import now
@@ -19,10 +18,10 @@ class Document:
 
     Attributes:
         report: What was found.
-        items: Behind the tables of test items, in their order.
+        items: Behind the tables that are shown, in their order.
         recorded: `run.json`.
         created: When the report was made, UTC.
-        title: Name of the run.
+        title: Name of the run; what there is in place of one.
     """
 
     report: Report
@@ -35,11 +34,6 @@ class Document:
         """The items of a table."""
         same = (table.kind, table.name, table.dataset, table.metric)
         return next((one for one in self.items if (one.kind, one.table, one.dataset, one.metric) == same), None)
-
-    @property
-    def tested(self) -> list[Table]:
-        """Tables of test items."""
-        return [table for table in self.report.tables if table.role == "test"]
 
 
 Catch = Callable[[Sequence[Family]], object]
@@ -56,10 +50,12 @@ def document_of(run: Run, compared: Callable[[Catch], Report], *, most_items: in
     Raises:
         HarnessError: As `compare` does.
     """
-    if not (run.folder / "run.json").exists():
-        raise HarnessError(f"wanted a run with results in {run.folder}, found no run.json; name another with --run")
     caught: list[Family] = []
     report = compared(caught.extend)
     fields = {shown.dataset: shown.field for shown in report.breakdowns}
-    items = items_behind(run, caught, most=most_items, fields=fields)
-    return Document(report, [*items], run.read(), now(), run.folder.resolve().name)
+    shown = {(table.name, table.dataset) for table in report.shown}
+    behind = [family for family in caught if (family.name, family.dataset) in shown]
+    items = items_behind(run, behind, most=most_items, fields=fields)
+    recorded = run.read()
+    title = run.folder.resolve().name if recorded.evaluations else "results made elsewhere"
+    return Document(report, [*items], recorded, now(), title)

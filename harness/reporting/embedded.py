@@ -27,7 +27,7 @@ def items_json(document: Document) -> str:
 
 
 def _table(document: Document, found: Items) -> dict[str, Any]:
-    table = next((t for t in document.tested if document.behind(t) is found), None)
+    table = next((t for t in document.report.shown if document.behind(t) is found), None)
     places = {subject: n for n, subject in enumerate(sorted({item.subject for item in found.items} - {""}))}
     items = [*_while_there_is_room(_item(item, places) for item in found.items)]
     kind = {"preference": f"wins against {table.baseline}" if table else "wins"}.get(found.kind, found.metric)

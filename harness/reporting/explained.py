@@ -42,7 +42,7 @@ class Method:
 
 def methods_of(document: Document) -> list[Method]:
     """Only what this report shows."""
-    tables = document.tested
+    tables = document.report.shown
     return [*_estimates(document, tables), *_comparisons(document, tables), *_others(document)]
 
 
@@ -116,7 +116,8 @@ def _comparisons(document: Document, tables: Sequence[Table]) -> Iterator[Method
     yield Method("p adjusted", "Holm over the comparisons of a table. The verdict is better or worse below .05.", HOLM)
     yield Method(
         "Could have missed",
-        "The difference that would be found in 4 of 5 repetitions: 2.80 times the standard error of the difference.",
+        "The difference that would be found in 4 of 5 repetitions, by the noncentral t: with many items 2.80 times the "
+        "standard error of the difference, with few items, clusters or seeds more, with fewer than 6 none.",
         MILLER,
     )
     for margin in sorted({c.margin for c in made if c.margin is not None}):

@@ -155,6 +155,8 @@ def caption_of(table: Table) -> str:
     """What a table shows, on what."""
     better = all(row.summary.higher_is_better for row in table.rows)
     on = "" if table.kind == "benchmark" else f" on {dataset_name(table.dataset)}"
+    if table.role == "validation" and "validation" not in on:
+        on += " (validation items)"
     return f"{table.name}: {_what(table)}{on}{'' if better else ' (lower is better)'}"
 
 

@@ -46,7 +46,7 @@ def _of_the_judges(report: Report) -> Iterator[str]:
 
 def _against_the_judge(one: Opinion) -> Iterator[str]:
     """A difference that people's labels change; what limits these labels stands beside the whole table."""
-    line = {"judge": None, "people": one.people, "corrected": one.corrected}[one.headline]
+    line = one.checked
     if line is not None:
         by = "people's labels" if one.headline == "people" else "the judge corrected by people"
         ends = interval(line.low, line.high, 1, sign=True)
@@ -57,9 +57,7 @@ def _against_the_judge(one: Opinion) -> Iterator[str]:
 
 
 def _of_the_tables(report: Report) -> Iterator[str]:
-    for table in report.tables:
-        if table.role != "test":
-            continue
+    for table in report.shown:
         if table.at_chance:
             yield f"{table.name} is at chance for every checkpoint and says nothing here."
         yield from _unscored(table)
@@ -109,6 +107,6 @@ def subtitle(report: Report) -> str:
         return " · ".join(["no judged answers", *names])
     n = max((r.summary.n_scored + sum(r.summary.n_unscored.values()) for r in table.rows), default=0)
     judge, _, rubric = table.name.removeprefix("judge ").partition("+")
-    said = [f"{count(n)} test items", f"judge {judge}, {rubric}" if rubric else f"judge {judge}"]
+    said = [f"{count(n)} {table.role} items", f"judge {judge}, {rubric}" if rubric else f"judge {judge}"]
     said += [f"picked on {report.pick.picked_on} items"] if report.pick else []
     return " · ".join([*said, *([f"test items seen {report.looks}×"] if report.looks else [])])

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from harness.findings import JUDGED, Report, Row, Table
+from harness.pictures.foremost import foremost_sentence
 from harness.pictures.report import pick_sentence
 from harness.reporting.document import Document
 from harness.reporting.embedded import plain
@@ -41,14 +42,17 @@ def _head(document: Document) -> Iterator[str]:
     yield f"## Evaluation: {escaped(document.title)}"
     yield ""
     if report.pick:
-        yield f"**Pick: {escaped(pick_sentence(report.pick, report.baseline))}**"
+        yield f"**Pick: {escaped(pick_sentence(report.pick, report.baseline, report.opinions))}**"
+        yield ""
+    elif report.foremost:
+        yield f"**No pick. {escaped(foremost_sentence(report))}**"
         yield ""
     yield escaped(f"{subtitle(report)} · {moment(document.created)} UTC")
     yield ""
 
 
 def _tables(document: Document) -> Iterator[str]:
-    for table in document.tested:
+    for table in document.report.shown:
         yield f"### {escaped(caption_of(table))}"
         yield ""
         yield from table_lines(table, document.report)
@@ -161,7 +165,8 @@ def _how(document: Document) -> Iterator[str]:
     yield ""
     yield from (f"* {escaped(as_text(method))}" for method in methods_of(document))
     versions = ", ".join(f"{name} {version}" for name, version in document.recorded.versions.items())
-    yield f"* {escaped(f'Made with ift-eval; the run was begun with {versions}.')}"
+    begun = "; the run was begun" if document.recorded.evaluations else ""
+    yield f"* {escaped(f'Made with ift-eval{begun} with {versions}.')}"
 
 
 _PARTS = (_head, _tables, _people, _overlap, _notes, _how)

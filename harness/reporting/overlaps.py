@@ -53,11 +53,12 @@ def clean_of(report: Report) -> list[str]:
 def leakage_of(report: Report) -> Iterator[str]:
     """What checkpoints remember and what searches found, together."""
     leaked = {name: n for name, n in report.leaked.items() if n}
+    headline = report.headline
+    role = headline.role if headline else "test"
     for n in dict.fromkeys(leaked.values()):
         names = [name for name, own in leaked.items() if own == n]
-        items = f"{count(n)} test item{' is' if n == 1 else 's are'}"
+        items = f"{count(n)} {role} item{' is' if n == 1 else 's are'}"
         yield f"{items} among the entries that {listed(names)} {'was' if len(names) == 1 else 'were'} trained on."
-    headline = report.headline
     telling = [one for one in overlaps_shown(report) if one.found]
     for one in telling:
         if one.source == "remembered" and (headline is None or one.dataset != headline.dataset):
@@ -65,9 +66,9 @@ def leakage_of(report: Report) -> Iterator[str]:
     if found := [*_found_in(one for one in telling if one.source != "remembered")]:
         yield f"{'; '.join(found)}{_remembered(report, leaked)}."
     elif headline and not report.leaked:
-        yield "Whether test items were trained on is not known: no checkpoint here remembers its training data."
+        yield f"Whether {role} items were trained on is not known: no checkpoint here remembers its training data."
     elif report.leaked and not leaked:
-        yield "No test item is among the entries trained on, as far as the checkpoints remember them."
+        yield f"No {role} item is among the entries trained on, as far as the checkpoints remember them."
 
 
 def _remembered(report: Report, leaked: dict[str, int]) -> str:

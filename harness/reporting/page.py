@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.findings import JUDGED, Report, Table
 from harness.pictures.card import card_phrases
+from harness.pictures.foremost import foremost_sentence
 from harness.pictures.panel import panel_lines
 from harness.pictures.report import pick_sentence
 from harness.pictures.trajectory import turning_lines
@@ -71,13 +72,14 @@ def _content(document: Document) -> dict[str, Any]:
         "title": document.title,
         "created": provenance.moment(document.created),
         "subtitle": subtitle(report),
-        "sentence": pick_sentence(report.pick, report.baseline) if report.pick else "",
+        "sentence": pick_sentence(report.pick, report.baseline, report.opinions) if report.pick else "",
+        "foremost": foremost_sentence(report),
         "limits": limits_of(report),
-        "families": [_family(document, table) for table in report.tables if table.role == "test"],
+        "families": [_family(document, table) for table in report.shown],
         "others": [
             grids.main_grid(table, None)
             for table in report.tables
-            if table.role != "test" and not decided(report, table)
+            if table not in report.shown and not decided(report, table)
         ],
         "curves": curves_of(report),
         "turning": [*turning_lines(report.trajectory, report.losses)] if report.trajectory else [],
@@ -98,7 +100,7 @@ def _content(document: Document) -> dict[str, Any]:
         "checkpoints": provenance.checkpoints_of(document),
         "versions": document.recorded.versions,
         "begun": provenance.moment(document.recorded.created),
-        "run": brief(report.run, report.run),
+        "run": brief(report.run, report.run) if document.recorded.evaluations else "",
         "places": {found.dataset: n for n, found in enumerate(document.items)},
         "has_items": any(found.items for found in document.items),
     }

@@ -2,7 +2,7 @@
 
 import math
 
-from harness.stats.intervals import Floats
+from harness.stats.intervals import Floats, alike
 from harness.stats.student import t_tail
 
 
@@ -22,7 +22,7 @@ def equivalence_p(differences: Floats, margin: float, *, width: float | None = N
     n, mean = len(differences), float(differences.mean())
     if abs(mean) >= margin:
         return 1.0
-    if float(differences.min()) == float(differences.max()):
+    if alike(differences):
         if width is None:
             return 1.0
         return (1 - min(1.0, (margin - abs(mean)) / (width + abs(mean)))) ** n

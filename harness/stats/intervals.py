@@ -52,6 +52,12 @@ def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> Inte
     return Interval(share, 0.0 if successes == 0 else middle - half, 1.0 if successes == n else middle + half)
 
 
+def alike(values: Floats) -> bool:
+    """Whether all values are the same, but for rounding."""
+    low, high = float(values.min()), float(values.max())
+    return high - low <= 1e-9 * max(abs(low), abs(high))
+
+
 def constant_interval(value: float, n: int, scale: tuple[float, float], *, confidence: float = 0.95) -> Interval:
     """An interval for a mean when all n scores are the same, where Student's t would claim to know it exactly.
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.stats.intervals import Floats, normal_quantile
+from harness.stats.intervals import Floats, normal_quantile, t_quantile
 
 AT_ONCE = 2_000_000  # signs held at a time, 8 bytes each
 
@@ -106,22 +106,11 @@ def mcnemar_p(better: int, worse: int) -> float:
     return min(1.0, 2 * float(bdtr(min(better, worse), better + worse, 0.5)))
 
 
-def detectable_difference(differences: Floats, *, power: float = 0.8, level: float = 0.05) -> float:
-    """The true mean difference that a test on these items would have seen; see `detectable`.
-
-    Args:
-        differences: (n,) score differences item by item, n >= 2.
-        power: Probability of seeing it.
-        level: Of the two-sided test.
-    """
-    se = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    return detectable(se, power=power, level=level)
-
-
 def items_needed(sd: float, difference: float, *, power: float = 0.8, level: float = 0.05) -> int:
     """Items on which a true difference is seen with probability `power`.
 
-    (z_{1-level/2} + z_power)^2 sd^2 / difference^2 (Miller 2024, arXiv:2411.00640, section 5).
+    (z_{1-level/2} + z_power)^2 sd^2 / difference^2 (Miller 2024, arXiv:2411.00640, section 5), and as many more as
+    `detectable_by_flips` takes for the standard error being estimated, about two.
 
     Args:
         sd: Standard deviation of the differences item by item.
@@ -129,17 +118,50 @@ def items_needed(sd: float, difference: float, *, power: float = 0.8, level: flo
         power: Probability of seeing it.
         level: Of the two-sided test.
     """
-    return max(2, math.ceil((detectable(sd, power=power, level=level) / difference) ** 2 - 1e-9))
+    needed = max(2, math.ceil((detectable(sd, power=power, level=level) / difference) ** 2 - 1e-9))
+    while detectable_by_flips(sd / math.sqrt(needed), needed, power=power, level=level) > difference * (1 + 1e-9):
+        needed += 1
+    return needed
 
 
-def detectable(se: float, *, power: float = 0.8, level: float = 0.05) -> float:
-    """The true difference that a test at `level` would have seen with probability `power`.
+def detectable_by_flips(se: float, n: int, *, power: float = 0.8, level: float = 0.05) -> float:
+    """The true difference that flipping the signs of n differences would have seen with probability `power`.
 
-    (z_{1-level/2} + z_power) se, 2.80 standard errors (Miller 2024, arXiv:2411.00640, section 5).
+    As t would have (`detectable`), which it follows from 7 on (simulated; see the tests). As long as p falls to
+    `level` only if all signs are the same, each has to be so with probability power^(1/n).
+
+    Args:
+        se: Standard error of the mean difference.
+        n: How many signs are flipped: of items, or of clusters.
+        power: Probability of seeing it.
+        level: Of the two-sided test.
+
+    Returns:
+        Infinite where no difference would have been seen: of 5 differences p is at least 2 / 2^5.
+    """
+    if 2.0 ** (1 - n) > level:
+        return math.inf
+    by_t = detectable(se, n - 1.0, power=power, level=level)
+    if 2.0 ** (2 - n) <= level:
+        return by_t
+    return max(by_t, math.sqrt(n) * normal_quantile(power ** (1 / n)) * se)
+
+
+def detectable(se: float, df: float = math.inf, *, power: float = 0.8, level: float = 0.05) -> float:
+    """The true difference that a t test at `level` would have seen with probability `power`.
+
+    The d for which Student's noncentral t around d / se exceeds t_{1-level/2} with that probability (Cohen 1988,
+    "Statistical Power Analysis", 2.2); with many degrees of freedom (z_{1-level/2} + z_power) se, 2.80 standard errors
+    (Miller 2024, arXiv:2411.00640, section 5).
 
     Args:
         se: Standard error of the difference.
+        df: Degrees of freedom of it.
         power: Probability of seeing it.
         level: Of the two-sided test.
     """
-    return (normal_quantile(1 - level / 2) + normal_quantile(power)) * se
+    from scipy.special import nctdtrinc
+
+    if math.isinf(se) or math.isinf(df):
+        return (normal_quantile(1 - level / 2) + normal_quantile(power)) * se
+    return float(nctdtrinc(df, 1 - power, t_quantile(1 - level / 2, df))) * se
