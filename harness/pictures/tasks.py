@@ -1,11 +1,10 @@
 """The list of benchmarks: what `ift-eval tasks` prints."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
-from harness.pictures.table import WIDTH
+from harness.pictures.fitting import WIDTH
 
 if TYPE_CHECKING:
     from benchmarks.index.needs import Needs
@@ -34,21 +33,23 @@ class Listed:
         return {"name": self.name, "kind": self.kind, **asdict(self.needs), "says": self.says}
 
 
-def listed(pattern: str | None, manager: Any = None) -> list[Listed]:
+def listed(pattern: str | None, manager: Any = None, *, building: Callable[[], None] = lambda: None) -> list[Listed]:
     """Presets first, then lm-eval's names, of those that match.
 
     Args:
         pattern: Part of a name, or a glob for the whole of it; all names when None.
-        manager: lm-eval's index; built when not given.
+        manager: lm-eval's index; read when not given.
+        building: Called where that takes long.
 
     Raises:
-        HarnessError: If there are none.
+        BenchmarkError: If there are none, with the nearest names.
     """
+    from benchmarks.errors import unknown_name
     from benchmarks.index.catalog import list_tasks, matching, task_manager
     from benchmarks.index.needs import needs_of, needs_together
     from benchmarks.index.task_presets import PRESETS
 
-    manager = manager or task_manager()
+    manager = manager or task_manager(building=building)
     presets = [name for name in PRESETS if pattern is None or matching(pattern, [name])]
     found = [Listed(n, "preset", needs_together(PRESETS[n].tasks, manager), PRESETS[n].says) for n in presets]
     # A preset that is one task of the same name is that task.
@@ -56,7 +57,7 @@ def listed(pattern: str | None, manager: Any = None) -> list[Listed]:
     tasks = [task for task in list_tasks(pattern, manager) if task.name not in same]
     found += [Listed(task.name, task.kind, needs_of(task.name, manager)) for task in tasks]
     if not found:
-        raise HarnessError(f"no task matches {pattern!r}; `ift-eval tasks` lists them all")
+        raise unknown_name("task", str(pattern), {*PRESETS, *manager.task_index}, see="`ift-eval tasks` lists them all")
     return found
 
 
