@@ -10,7 +10,7 @@ eighth at a time, since how many tokens to cut is known to the endpoint alone.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Literal
@@ -25,6 +25,7 @@ Put = Literal["text", "message", "chat"]
 
 _CUT = 8  # an eighth of what is left of a prompt goes at a time
 
+_COMPARED = ("loglikelihood", "loglikelihood_rolling", "multiple_choice")  # lm-eval's output types
 
 Outcome = Answer | EndpointFailure
 Pool = Callable[[Mapping[str, Callable[[], Awaitable[Outcome]]], Callable[[str, Outcome], None]], Awaitable[bool]]
@@ -123,12 +124,19 @@ class EndpointLM(ResumingLM):
         turns = {key: (_readable(json.loads(first)), *rest) for key, (first, *rest) in missing.items()}
         return super()._show(turns)
 
+    def refuse(self, tasks: Mapping[str, Any]) -> None:
+        """Called with the loaded tasks by name, before the first of them is asked.
+
+        Raises:
+            BenchmarkError: If some of them compare log-probabilities, and the endpoint gives none.
+        """
+        compare = [name for name, task in tasks.items() if task.OUTPUT_TYPE in _COMPARED]
+        if self._lacks and compare:
+            raise unscorable(self.name, compare, self._lacks)
+
     def _check_scores(self) -> None:
-        if self._lacks:
-            raise BenchmarkError(
-                f"{self.name}: the task compares log-probabilities, and {self._lacks}; "
-                f"choose a task whose answers are written (multiple choice with --how generate), or name a folder"
-            )
+        if self._lacks:  # a task in Python, which did not say so
+            raise unscorable(self.name, [], self._lacks)
 
     def _ask(self, jobs: "Mapping[str, Callable[[Connection], Awaitable[Answer]]]", keep: Keep) -> None:
         """Keeps answers as they come."""
@@ -157,6 +165,16 @@ class EndpointLM(ResumingLM):
         async with self._opened() as connection:
             work = {key: partial(_outcome_of, job, connection) for key, job in jobs.items()}
             await self._pool(work, done)
+
+
+def unscorable(model: str, tasks: Sequence[str], lacks: str) -> BenchmarkError:
+    """That tasks compare log-probabilities and a model gives none: `lacks` says why."""
+    several = f"tasks {', '.join(tasks)} compare" if len(tasks) > 1 else f"task {' '.join(tasks)} compares"
+    which = several if tasks else "the task compares"
+    return BenchmarkError(
+        f"{model}: {which} log-probabilities, and {lacks}; leave {'them' if len(tasks) > 1 else 'it'} out, choose a "
+        f"task whose answers are written, or name a folder or hf: checkpoint"
+    )
 
 
 async def _outcome_of(job: Callable[[Connection], Awaitable[Answer]], connection: Connection) -> Outcome:

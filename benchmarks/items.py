@@ -40,6 +40,7 @@ class ItemResult:
         higher_is_better: Of each of these metrics.
         truncated: Whether the prompt was cut to fit the model; None when the model does not tell.
         prompt_hash: Hash of the first request's prompt.
+        thinking: Whether the answer was cut off while the model was thinking; False when the model does not tell.
         question: The document as the task asks it, without what stands before (examples, description); "" where it
             asks in several ways.
         parts: Of each metric that is not the mean of the items' values: what lm-eval makes it of, as JSON, such as
@@ -59,12 +60,16 @@ class ItemResult:
     higher_is_better: dict[str, bool]
     truncated: bool | None
     prompt_hash: str
+    thinking: bool = False
     question: str = ""
     parts: dict[str, Any] = field(default_factory=dict)
 
 
 def item_results(
-    task: Task, samples: Iterable[Sample], was_truncated: Callable[[str], bool] | None = None
+    task: Task,
+    samples: Iterable[Sample],
+    was_truncated: Callable[[str], bool] | None = None,
+    was_thinking: Callable[[str], bool] | None = None,
 ) -> Iterator[ItemResult]:
     """The items of a task, in the order of its documents.
 
@@ -72,11 +77,12 @@ def item_results(
         task: The task that was run.
         samples: What was logged of it, one for each document and filter.
         was_truncated: Whether the model cut this prompt.
+        was_thinking: Whether its answer to this prompt was cut off while it was thinking.
     """
     seen: Counter[str] = Counter()
     # A stable sort: filters of one document keep their order.
     for _, same in groupby(sorted(samples, key=_doc_id), key=_doc_id):
-        yield _item(task, list(same), seen, was_truncated)
+        yield _item(task, list(same), seen, was_truncated, was_thinking)
 
 
 def metric_name(metric: str, filter_name: str) -> str:
@@ -89,7 +95,11 @@ def _doc_id(sample: Sample) -> int:
 
 
 def _item(
-    task: Task, samples: list[Sample], seen: Counter[str], was_truncated: Callable[[str], bool] | None
+    task: Task,
+    samples: list[Sample],
+    seen: Counter[str],
+    was_truncated: Callable[[str], bool] | None,
+    was_thinking: Callable[[str], bool] | None,
 ) -> ItemResult:
     first = samples[0]
     doc, contexts = first["doc"], [arguments[0] for arguments in first["arguments"]]
@@ -110,6 +120,7 @@ def _item(
         higher_is_better=higher,
         truncated=None if was_truncated is None else any(map(was_truncated, contexts)),
         prompt_hash=digest(contexts[0]),
+        thinking=was_thinking is not None and any(map(was_thinking, contexts)),
         question=_question(task, doc),
         parts=_parts(task, samples),
     )

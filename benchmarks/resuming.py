@@ -45,6 +45,7 @@ class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types
 
     Attributes:
         truncated: The contexts, as text, that were cut to fit the model, so far.
+        thinking: The contexts whose written answer was cut off before the model had done thinking, so far.
     """
 
     def __init__(self, hooks: Hooks | None = None, *, seed: int = 0):
@@ -56,6 +57,7 @@ class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types
         """
         super().__init__()
         self.truncated: set[str] = set()
+        self.thinking: set[str] = set()
         self._hooks, self._seed, self._shown = hooks or Hooks(), seed, False
 
     @property
@@ -73,7 +75,10 @@ class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types
 
     @abstractmethod
     def write(self, prompts: Prompts, keep: Keep) -> None:
-        """Keeps `{"text": ..., "truncated": bool}`, and what else is worth recording, for each prompt."""
+        """Keeps `{"text": ..., "truncated": bool}`, and what else is worth recording, for each prompt.
+
+        A `stop_reason` "thinking" says that the answer was cut off before it began.
+        """
 
     def sampled(self, arguments: Mapping[str, Any]) -> bool:
         """Whether these generation arguments draw at random, so that asking again is another draw."""
@@ -86,6 +91,10 @@ class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types
     def was_truncated(self, context: str) -> bool:
         """Whether this context has been cut on the left to fit the model."""
         return context in self.truncated
+
+    def was_thinking(self, context: str) -> bool:
+        """Whether the answer to this context was cut off while the model was thinking."""
+        return context in self.thinking
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Log-likelihood in nats of each (context, continuation), and whether greedy decoding writes it."""
@@ -111,7 +120,9 @@ class ResumingLM(LM):  # type: ignore[misc]  # lm-eval has no types
                 repeat = self._seed + seen[context]
             arguments.append((context, settings, repeat))
         answers = self._answers("generate", arguments, self.write)
-        self.truncated |= {args[0] for args, answer in zip(arguments, answers, strict=True) if answer["truncated"]}
+        answered = list(zip(arguments, answers, strict=True))
+        self.truncated |= {args[0] for args, answer in answered if answer["truncated"]}
+        self.thinking |= {args[0] for args, answer in answered if answer.get("stop_reason") == "thinking"}
         return [answer["text"] for answer in answers]
 
     def _answers(

@@ -70,6 +70,7 @@ class BenchmarkResult:
         limit: Items of each task at most, or None.
         lm_eval_version: Of the package that made the prompts and metrics.
         fixed_shots: Tasks that keep their 0 examples though others were asked for.
+        n_thinking: Items whose answer was cut off while the model was thinking.
     """
 
     tasks: dict[str, TaskScore]
@@ -79,6 +80,7 @@ class BenchmarkResult:
     limit: int | None
     lm_eval_version: str
     fixed_shots: tuple[str, ...] = ()
+    n_thinking: int = 0
 
 
 def run_tasks(
@@ -99,7 +101,8 @@ def run_tasks(
 
     Args:
         lm: An `lm_eval.api.model.LM`, or a function that makes one, called when the tasks are there: what is wrong
-            with them is found before a model is loaded. If it has `was_truncated(context)`, truncation is reported.
+            with them is found before a model is loaded. If it has `was_truncated(context)`, truncation is reported;
+            if it has `refuse(tasks by name)`, that is called before anything is asked.
         tasks: See `TaskSpec`.
         shots: Examples in the prompt; each task's own number when not given. A task that fixes 0 keeps it.
         limit: The first so many items of each task.
@@ -127,10 +130,12 @@ def run_tasks(
         for task in loaded["tasks"].values():
             refuse_empty_choices(task, chat=chat, limit=limit)
         lm = lm() if isfunction(lm) else lm
+        if refuse := getattr(lm, "refuse", None):
+            refuse(loaded["tasks"])
         evaluated = _evaluate(lm, loaded, limit, chat=chat)
-        was_truncated = getattr(lm, "was_truncated", None)
+        tells = getattr(lm, "was_truncated", None), getattr(lm, "was_thinking", None)
         items = {
-            name: list(item_results(loaded["tasks"][name], samples, was_truncated))
+            name: list(item_results(loaded["tasks"][name], samples, *tells))
             for name, samples in evaluated["samples"].items()
         }
         if on_result:
@@ -223,6 +228,7 @@ def _result(
         n_truncated=_n_truncated(everything),
         limit=limit,
         lm_eval_version=version("lm_eval"),
+        n_thinking=sum(item.thinking for item in everything),
     )
 
 

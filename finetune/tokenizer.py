@@ -107,7 +107,9 @@ class Tokenizer:
         try:
             spec = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
-            raise FinetuneError(f"wanted a tokenizer at {path}, found none") from None
+            raise FinetuneError(
+                f"wanted a tokenizer at {path}, found none; copy it there from the model this one was trained from"
+            ) from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise FinetuneError(f"{path} is not JSON: {error}") from None
         return cls.from_spec(spec, name=str(path), config=read_tokenizer_config(path.parent))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.checkpoints import Target
-from harness.language_models import how_of, language_model, template_of
+from harness.language_models import how_of, language_model, template_of, why_unscored
 from harness.records import JSON, AnsweredRequest, CorpusValue, Evaluation, Outcome, now
 from harness.store import Run, record_key
 
@@ -71,6 +71,7 @@ class Suite:
         manager: lm-eval's index of tasks, where specs are names in it.
         choices: Whether any of the tasks is multiple choice, so that `how` makes a difference.
         shots: Examples where the settings leave it open; each task's own number when None.
+        scored_only: Its tasks that only log-probabilities can answer, as far as their files tell.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Suite:
     manager: Any = None
     choices: bool = True
     shots: int | None = None
+    scored_only: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -101,6 +103,34 @@ def digest_of(names: Sequence[str], folder: Path | None = None) -> str:
         if file.is_file():
             whole.update(str(file.relative_to(folder or file)).encode() + file.read_bytes())
     return whole.hexdigest()[:8]
+
+
+def refuse_unscored(
+    run: Run, targets: Sequence[Target], suites: Sequence[Suite], settings: BenchmarkSettings, *, fresh: bool = False
+) -> None:
+    """Say before the first call which tasks an endpoint cannot be asked; an endpoint is tried only where it matters.
+
+    Raises:
+        BenchmarkError: If there are such tasks, naming them.
+        HarnessError: If the endpoint does not answer now.
+        JudgeError: If it is not there.
+    """
+    for target in (target for target in targets if target.folder is None):
+        slug = run.known(target.record).slug
+        left = [suite for suite in suites if suite.scored_only]
+        if not fresh:
+            left = [s for s in left if not _recorded(run, slug, target, s, _settled(target, s, settings))]
+        if left and (lacks := why_unscored(target, settings)):
+            from benchmarks.endpoint_lm import unscorable
+
+            raise unscorable(target.record.name, [task for suite in left for task in suite.scored_only], lacks)
+
+
+def _settled(target: Target, suite: Suite, settings: BenchmarkSettings) -> BenchmarkSettings:
+    """The settings with what they leave to the suite and the checkpoint."""
+    shots = suite.shots if settings.shots is None else settings.shots
+    template = template_of(target) if settings.chat else None
+    return settings.model_copy(update={"shots": shots, "template": template})
 
 
 def run_benchmark(
@@ -136,9 +166,7 @@ def run_benchmark(
         JudgeError: If an endpoint is not there.
     """
     record = run.known(target.record)
-    shots = suite.shots if settings.shots is None else settings.shots
-    template = template_of(target) if settings.chat else None
-    settings = settings.model_copy(update={"shots": shots, "template": template})
+    settings = _settled(target, suite, settings)
     done = _recorded(run, record.slug, target, suite, settings)
     if done and not fresh and on_result is None:
         listed = done.model_copy(update={"created": now()})  # what was asked for last is what is shown
@@ -238,11 +266,12 @@ def _run(
 
 
 def _notes(result: "BenchmarkResult", outcomes: Sequence[Outcome], settings: BenchmarkSettings) -> list[str]:
-    """Prompts that were cut, and settings that a task does not take."""
+    """Prompts and answers that were cut, and settings that a task does not take."""
     cut = [f"{result.n_truncated} of {len(outcomes)} prompts cut on the left to the context"]
     fixed = ", ".join(result.fixed_shots[:3]) + (", ..." if len(result.fixed_shots) > 3 else "")
     kept = [f"{fixed}: 0 shots, as the task fixes, not {settings.shots}"]
-    return (cut if result.n_truncated else []) + (kept if result.fixed_shots else []) + _unread(outcomes)
+    asked = [*(cut if result.n_truncated else []), *(kept if result.fixed_shots else [])]
+    return [*asked, *_unread(outcomes), *_unfinished(result, outcomes)]
 
 
 def _unread(outcomes: Sequence[Outcome]) -> list[str]:
@@ -254,6 +283,19 @@ def _unread(outcomes: Sequence[Outcome]) -> list[str]:
         return [f"{EVERY} of {len(unread)} replies names a choice"]
     share = f"{100 * sum(unread) / len(unread):.1f} %"
     return [f"{sum(unread):.0f} of {len(unread)} replies ({share}) name no choice, which counts as wrong"]
+
+
+def _unfinished(result: "BenchmarkResult", outcomes: Sequence[Outcome]) -> list[str]:
+    """How many answers never began. How long they may be is the task's: it is what makes numbers comparable."""
+    if not result.n_thinking:
+        return []
+    written = sum(outcome.response is not None for outcome in outcomes)
+    longer = ", or run a copy of the task's YAML file with a larger max_gen_toks"
+    choices = any("unparsed" in outcome.metrics for outcome in outcomes)
+    return [
+        f"{result.n_thinking} of {written} replies were cut off while thinking, at the length the task allows; "
+        f"have the endpoint think less or not at all{'' if choices else longer}"
+    ]
 
 
 def _corpus(result: "BenchmarkResult") -> list[CorpusValue]:

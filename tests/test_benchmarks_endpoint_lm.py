@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from benchmarks.endpoint_lm import EndpointLM, Put
 from benchmarks.errors import BenchmarkError
 from benchmarks.native_lm import NativeLM
 from benchmarks.resuming import Hooks, request_key
+from benchmarks.run import run_tasks
 from finetune.checkpoint import Checkpoint
 from harness.checkpoints import parse_reference
 from harness.connections import connected, pool_of
@@ -380,6 +382,32 @@ def test_an_endpoint_that_cannot_score_says_so_before_anything_is_asked() -> Non
     for kind, arguments in (("loglikelihood", ("a", "b")), ("loglikelihood_rolling", ("a",))):
         with pytest.raises(BenchmarkError, match="m: the task compares log-probabilities, and it gives no log-"):
             getattr(lm, kind)(requests(kind, [arguments]))
+
+
+def test_tasks_that_compare_log_probabilities_are_named_before_any_is_run(tmp_path: Path) -> None:
+    def opened() -> AbstractAsyncContextManager[Connection]:
+        raise AssertionError("nothing is to be asked")
+
+    (tmp_path / "rows.jsonl").write_text('{"q": "1", "a": "1"}\n{"q": "2", "a": "2"}\n')
+
+    def task(name: str, kind: str, metric: str) -> dict[str, Any]:
+        files = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}}}
+        asked = {"doc_to_text": "{{q}}", "doc_to_target": "{{a}}", "metric_list": [{"metric": metric}]}
+        return {"task": name, "test_split": "test", "output_type": kind, **files, **asked}
+
+    tasks = [
+        task("sums", "generate_until", "exact_match"),
+        task("pages", "loglikelihood_rolling", "word_perplexity"),
+        task("words", "loglikelihood", "acc"),
+    ]
+
+    def lm() -> EndpointLM:
+        return EndpointLM("m", opened, pool_of(1), put="message", lacks="it gives none")
+
+    with pytest.raises(BenchmarkError, match="m: tasks pages, words compare log-probabilities, and it gives none; "):
+        run_tasks(lm, tasks)
+    with pytest.raises(BenchmarkError, match=r"m: task pages compares .*; leave it out, choose .* or hf: checkpoint$"):
+        run_tasks(lm, tasks[:2])
 
 
 def test_failures_are_failures_of_the_endpoint_not_bugs() -> None:

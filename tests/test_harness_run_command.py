@@ -143,6 +143,18 @@ def test_a_checkpoint_that_cannot_be_loaded_is_named_and_the_others_go_on(here: 
     assert "wanted shape" in alone.mistake(), "where none could do anything, that is the mistake"
 
 
+def test_a_checkpoint_without_a_tokenizer_is_named_with_the_way_out(here: Path) -> None:
+    (here / "out" / "checkpoint-15" / "tokenizer.json").unlink()
+    said = run("out", *ANSWERS, *MMLU)
+    assert said.code == 1
+    assert tables(said)["judge"] == ["checkpoint-5", "checkpoint-10"]
+    lacks = "wanted a tokenizer at out/checkpoint-15/tokenizer.json, found none; copy it there from the model this one"
+    left_out = [line for line in said.warnings() if "left out" in line]
+    assert [line.partition(": ")[0] for line in left_out] == ["checkpoint-15 left out", "checkpoint-15, mmlu left out"]
+    assert all(line.partition(": ")[2].startswith(lacks) for line in left_out)
+    assert set(json.loads(said.out)["skipped"]) == {"checkpoint-15", "checkpoint-15, mmlu"}
+
+
 def test_what_a_judge_did_not_score_is_worth_an_exit_code(here: Path) -> None:
     (here / "judge.jsonl").write_text('{"reply": "who knows"}\n', "utf-8")
     assert run("out", *ANSWERS, "--judge", "scripted:judge.jsonl").code == 1

@@ -1,12 +1,13 @@
 """The tasks lm-eval knows, by name."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.errors import unknown_name
+from benchmarks.index.cached import cache_file, kept_manager
 from benchmarks.quiet import quiet
 
 Manager = Any  # lm_eval.tasks.TaskManager, which has no types
@@ -30,16 +31,34 @@ class TaskName:
     output_type: str | None
 
 
-def task_manager(include: str | Path | None = None) -> Manager:
-    """lm-eval's index of its task files, about 5 s to build: build it once and pass it on.
+def task_manager(include: str | Path | None = None, *, building: Callable[[], None] = lambda: None) -> Manager:
+    """lm-eval's index of its task files: half a second to read back, many to build. Pass it on.
 
     Args:
         include: A folder of further task files.
+        building: Called where the index is not kept from before, and has to be built.
     """
     from lm_eval.tasks import TaskManager
 
     with quiet():
-        return TaskManager(include_path=str(include) if include else None)
+        if include:
+            building()
+            return TaskManager(include_path=str(include))
+        return kept_manager(_own_tasks(), TaskManager, cache_file(), building=building)
+
+
+def mmlu_manager() -> Manager:
+    """An index of MMLU alone, which takes a moment to build."""
+    from lm_eval.tasks import TaskManager
+
+    with quiet():
+        return TaskManager(include_path=str(_own_tasks() / "mmlu" / "default"), include_defaults=False)
+
+
+def _own_tasks() -> Path:
+    from lm_eval import tasks
+
+    return Path(str(tasks.__file__)).parent
 
 
 def empty_manager() -> Manager:

@@ -112,6 +112,20 @@ def _packages(settings: Settings) -> Iterator[str]:
         yield from missing_packages(function)
 
 
+def scored_only(names: Iterable[str], manager: Manager) -> tuple[str, ...]:
+    """Of the tasks that these names stand for, those that log-probabilities alone can answer, as their files say.
+
+    Multiple choice can be written too, unless the task reads the log-likelihoods with code of its own.
+    """
+    return tuple(task for task, settings in members(names, manager).items() if _scored_only(settings))
+
+
+def _scored_only(settings: Settings) -> bool:
+    kind = settings.get("output_type")
+    own_reading = kind == "multiple_choice" and bool(settings.get("process_results"))
+    return kind in ("loglikelihood", "loglikelihood_rolling") or own_reading
+
+
 def check_needs(names: Iterable[str], manager: Manager, *, hub: bool = True) -> None:
     """Refuse what cannot end well before anything is loaded.
 

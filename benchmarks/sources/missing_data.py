@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.index.members import Settings, data_set, scored_split
 
-_TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
+TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
 _MANY = 3  # tasks named of a group
 _MMLU = "cais/mmlu"
 
@@ -44,23 +44,29 @@ def read_by(tasks: Mapping[str, Settings]) -> str:
 
 def _files(settings: Settings, folder: str = "") -> str:
     scored = scored_split(settings) or "test"
-    fields = _fields(settings)
+    fields = fields_read(settings)
     told = f" (fields {', '.join(fields)})" if fields else ""
     examples = settings.get("fewshot_split") or settings.get("training_split") or settings.get("validation_split")
     shots = f" and, for shots, {folder}{examples}.jsonl" if examples and examples != scored else ""
     return f"{folder}{scored}.jsonl{told}{shots}"
 
 
-def _fields(settings: Settings) -> list[str]:
-    """What its templates read of a document; nothing where Python code reads it."""
-    templates = [settings.get(name) for name in _TEMPLATES]
-    if settings.get("process_docs") or any(_is_function(value) for value in templates):
+def fields_read(settings: Settings, *, prepared: bool = False) -> list[str]:
+    """What its templates read of a document; nothing where Python code reads it.
+
+    `prepared`: of a document as the task's own code hands it to them, if there is such code.
+    """
+    templates = [settings.get(name) for name in TEMPLATES]
+    if not prepared and (settings.get("process_docs") or any(map(is_function, templates))):
         return []
     return sorted({field for value in templates if isinstance(value, str) for field in _fields_in(value)})
 
 
-def _is_function(value: Any) -> bool:
-    return isinstance(value, str) and "{{" not in value and bool(re.match(r"^(/|[A-Za-z]:[\\/])", value))
+def is_function(value: Any) -> bool:
+    """Whether a setting is a function: `FOLDER/MODULE.NAME`, or found already."""
+    if isinstance(value, str):
+        return "{{" not in value and bool(re.match(r"^(/|[A-Za-z]:[\\/])", value))
+    return callable(value)
 
 
 def _fields_in(template: str) -> set[str]:

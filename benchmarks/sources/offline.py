@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from benchmarks.index.catalog import Manager, resolve
 from benchmarks.index.members import Settings, members, scored_split
 from benchmarks.loading import Task, one_line
 from benchmarks.quiet import quiet
+from benchmarks.sources.missing_data import TEMPLATES
+from benchmarks.sources.row_check import Prepare, check_rows, said_with_its_row
 from benchmarks.sources.split_files import SUFFIXES, read_split, split_files
 
 _SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
@@ -138,17 +140,54 @@ def _entry(entry: Any, settings: Settings, files: Mapping[str, list[Path]]) -> A
     """The task's entry in lm-eval's index with other data: what its file says, the functions in it found later."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    scored = str(scored_split(settings))
+    scored, examples = str(scored_split(settings)), _examples(settings)
+    checked = [split for split in dict.fromkeys((scored, examples)) if split is not None and split in files]
+    read: dict[str, Any] = {}  # splits as the task gets them
     missing = {str(settings[key]) for key in _SPLITS if settings.get(key)} - files.keys()
 
     def datasets_of_splits(**_: Any) -> dict[str, Any]:
         made = {split: read_split(paths) for split, paths in files.items() if split in _wanted(settings)}
+        read.update(made)
+        for split in () if settings.get("process_docs") else checked:
+            check_rows(settings, made[split], files[split], scored=split == scored)
         # lm-eval looks into every split it knows of, even with 0 shots; examples wanted from an empty one are missed.
         return made | {split: made[scored].select([]) for split in missing}
 
     with quiet(), one_line(entry.name):
         own = load_yaml(entry.yaml_path) if entry.yaml_path else dict(entry.cfg)
-    return replace(entry, yaml_path=None, cfg={**own, "custom_dataset": datasets_of_splits, "dataset_kwargs": None})
+    own |= {"custom_dataset": datasets_of_splits, "dataset_kwargs": None}
+    if callable(prepare := own.get("process_docs")):
+
+        def split_of(rows: Any) -> str | None:
+            return next((split for split, each in read.items() if each is rows), None)
+
+        own["process_docs"] = _prepared(prepare, settings, files, split_of)
+    return replace(entry, yaml_path=None, cfg=own)
+
+
+def _prepared(
+    prepare: Prepare, settings: Settings, files: Mapping[str, list[Path]], split_of: Callable[[Any], str | None]
+) -> Prepare:
+    """A task's `process_docs` that names the row with which it fails, or that the task cannot read afterwards."""
+    said = said_with_its_row(prepare, lambda rows: files.get(split_of(rows) or ""))
+    scored = scored_split(settings)
+
+    def prepared(rows: Any) -> Any:
+        made, split = said(rows), split_of(rows) or ""
+        if split in files and split in (scored, _examples(settings)) and hasattr(made, "__len__"):
+            check_rows(settings, made, files[split], scored=split == scored)
+        return made
+
+    return prepared
+
+
+def _examples(settings: Settings) -> str | None:
+    """The split that examples come from, where they are read as what is scored is."""
+    own = settings.get("fewshot_config") or {}
+    if any(name in own for name in (*TEMPLATES, "samples")):
+        return None
+    names = (settings.get(key) for key in ("fewshot_split", "training_split", "validation_split"))
+    return next((str(name) for name in names if name), None)
 
 
 def _wanted(settings: Settings) -> Iterable[str]:

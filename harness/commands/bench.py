@@ -39,12 +39,13 @@ def bench(
     from harness.suites import task_suites
 
     screen = Screen(json=json, quiet=quiet)
-    screen.say(READING)
-    suites = task_suites([name.strip() for name in tasks.split(",") if name.strip()], local or [])
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    targets = resolve(checkpoints)
+    suites = task_suites(names, local or [], building=lambda: screen.say(READING))
     settings = measuring.model_copy(update={"shots": shots, "seed": seed, "how": how})
     return run_suites(
         run_folder,
-        resolve(checkpoints),
+        targets,
         suites,
         settings,
         screen,
@@ -62,8 +63,7 @@ def tasks(
     from harness.pictures.tasks import lines, listed
 
     screen = Screen(json=json)
-    screen.say(READING)
-    found = listed(pattern)
+    found = listed(pattern, building=lambda: screen.say(READING))
     for line in lines(found) if not json else ():
         print(line)
     screen.say(f"{len(found)} names; columns: name, how it is answered, what it needs")
