@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 
+from finetune.collector import uncollected
 from harness.cards.card import JudgeCard
 from harness.cards.recorded import card_for, keep_card, panel_for
 from harness.comparing.agreement import agreements
@@ -26,7 +27,7 @@ from harness.naming import display_names, legible
 from harness.opinions.opinions import opinions_of
 from harness.overlap.known import overlaps_known
 from harness.records import CheckpointRecord, Role
-from harness.store import Run, RunFile, uncollected
+from harness.store import Run, RunFile
 
 TURNED = 1.005  # a loss that ends so much above its lowest has risen; less is noise between two steps
 

@@ -3,7 +3,6 @@
 A line counts once it is flushed to disk. A line that a crash tore is cut off before the next is written.
 """
 
-import gc
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from finetune.collector import uncollected
 from harness.errors import HarnessError
 from harness.records import JSON, CheckpointRecord, Evaluation, Line, now
 
@@ -76,18 +76,6 @@ class RecordFile(Generic[L]):
                 raise _cannot_write(self.path, error) from None
             with file:
                 yield Writer(self.path, file.fileno())
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the collector of cycles: records have none, and it would look through all of them time and again."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class Writer(Generic[L]):

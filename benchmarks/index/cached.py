@@ -4,16 +4,16 @@ Building it reads 14,000 YAML files with libyaml, many of them twice since files
 As JSON it is there in 0.5 s. JSON, since what others could have written is never to be unpickled.
 """
 
-import gc
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from finetune.atomic import whole_file
+from finetune.collector import uncollected
 from finetune.errors import FinetuneError
 
 Manager = Any  # lm_eval.tasks.TaskManager, which has no types
@@ -91,29 +91,17 @@ def _plain(entry: Any, root: Path) -> list[Any]:
 
 def _read(file: Path, stamp: Stamp) -> list[Any] | None:
     try:
-        with _without_collector():
+        with uncollected():
             kept = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
     return kept.get("tasks") if isinstance(kept, dict) and kept.get("stamp") == stamp else None
 
 
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """A million new objects of which none is garbage: looking for some among them takes longer than making them."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def _manager(kept: list[Any], root: Path) -> Manager:
     from lm_eval.tasks import TaskManager
 
-    with _without_collector():
+    with uncollected():
         index = {name: _entry(root, name, *rest) for name, *rest in kept}
     manager = TaskManager(include_defaults=False)
     manager._index = index
