@@ -103,8 +103,8 @@ class Foremost(BaseModel):
 
     name: str
     n: int
-    runner_up: str | None = None
-    lead: float | None = None
+    runner_up: str
+    lead: float
 
 
 class Losses(BaseModel):

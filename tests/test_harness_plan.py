@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from harness.findings import Report
 from harness.stats.paired import detectable_by_flips, items_needed, sign_flip_p
@@ -24,6 +25,12 @@ def test_as_many_items_as_are_needed_show_the_difference() -> None:
     for n in (6, 7, 20, 50, 3000):
         assert items_needed(2.5, detectable_by_flips(2.5 / math.sqrt(n), n)) == n
     assert items_needed(1.0, 1e6) == 6, "fewer show nothing"
+
+
+@pytest.mark.parametrize(("sd", "difference", "power"), [(5.29127, 1.296e-5, 0.5), (24.25, 0.003443, 0.999)])
+def test_of_very_many_items_it_is_millers_formula_which_always_ends(sd: float, difference: float, power: float) -> None:
+    z = stats.norm.ppf(0.975) + stats.norm.ppf(power)
+    assert items_needed(sd, difference, power=power) == pytest.approx((z * sd / difference) ** 2, rel=1e-6)
 
 
 def test_it_is_seen_in_four_of_five_cases() -> None:
@@ -65,6 +72,7 @@ def test_a_loss_is_planned_in_its_own_unit(tmp_path: Path) -> None:
     assert "lm, loss, against" not in said.out
     assert " left out: lm, loss: not in points; --metric loss takes an --mde in its unit" in said.out
     said = in_process("plan", "--metric", "loss", "--mde", "0.05", "--run", run.folder)
+    assert said.out.startswith("items to see a difference of 0.05 in loss in 80% of cases")
     assert " lm, loss, against base" in said.out
     assert "left out" not in said.out
     assert "judge" not in said.out

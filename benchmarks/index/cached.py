@@ -1,6 +1,6 @@
 """lm-eval's index of its task files, kept from one run of the program to the next.
 
-Building it reads 14,000 YAML files with libyaml, many of them twice since files include each other: 15 s of CPU time.
+Building it reads 14,000 YAML files with libyaml, many of them twice since files include each other: 13 s of CPU time.
 As JSON it is there in 0.5 s. JSON, since what others could have written is never to be unpickled.
 """
 

@@ -117,7 +117,7 @@ def pick_of(
 def foremost_of(contests: Contests) -> Foremost | None:
     """Who is best on validation items that stand alone; None for fewer than two candidates."""
     made = decided(contests.family, None)
-    if made is None or made.runner_up is None:
+    if made is None or made.runner_up is None or made.lead is None:
         return None
     best, second = (contests.names[scores.checkpoint.slug] for scores in (made.best, made.runner_up))
     return Foremost(name=best, n=made.items, runner_up=second, lead=made.lead)

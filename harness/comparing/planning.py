@@ -41,6 +41,7 @@ class Plan(BaseModel):
         power: With which probability.
         needs: Of each checkpoint against the baseline.
         decimals: Of its numbers, where they are shown.
+        in_points: Whether a point is one of a scale that is known.
     """
 
     table: str
@@ -49,6 +50,7 @@ class Plan(BaseModel):
     power: float
     needs: list[Need]
     decimals: int = 1
+    in_points: bool = True
 
 
 def plans(report: Report, mde: float, *, power: float = 0.8, metric: str | None = None) -> list[Plan]:
@@ -73,8 +75,15 @@ def not_in_points(report: Report) -> list[Table]:
 def _plan(table: Table, mde: float, power: float) -> Plan:
     comparisons = [row.comparison for row in table.rows if row.comparison]
     unit = "percent of wins" if table.kind == "preference" else table.metric
-    needs = _needs(comparisons, mde, power)
-    return Plan(table=table.name, unit=unit, mde=mde, power=power, needs=needs, decimals=table.decimals)
+    return Plan(
+        table=table.name,
+        unit=unit,
+        mde=mde,
+        power=power,
+        needs=_needs(comparisons, mde, power),
+        decimals=table.decimals,
+        in_points=table.in_points,
+    )
 
 
 def _needs(comparisons: Sequence[Comparison], mde: float, power: float) -> list[Need]:

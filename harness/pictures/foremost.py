@@ -9,12 +9,9 @@ def foremost_sentence(report: Report) -> str:
     best, table = report.foremost, report.headline
     if best is None or table is None:
         return ""
-    ahead = ""
-    if best.runner_up is not None and best.lead is not None:
-        lead = number(best.lead, table.decimals)
-        even = float(lead) == 0
-        ahead = f"{best.runner_up} was as good" if even else f"{lead} ahead of {best.runner_up}"
+    lead = number(best.lead, table.decimals)
+    ahead = f"{lead} ahead of {best.runner_up}" if float(lead) else f"{best.runner_up} was as good"
     return (
-        f"Best on the {best.n:,} validation items: {best.name}{f' ({ahead})' if ahead else ''}. "
+        f"Best on the {best.n:,} validation items: {best.name} ({ahead}). "
         "Its score there flatters it; a fair one needs test items."
     )

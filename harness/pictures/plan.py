@@ -29,7 +29,8 @@ def plan_picture(plans: Sequence[Plan], *, left_out: Sequence[Table] = ()) -> Gr
 
 
 def _what(plan: Plan) -> str:
-    return f"items to see a difference of {plan.mde:g} points in {plan.power:.0%} of cases (two-sided, p < .05)"
+    unit = "points" if plan.in_points else f"in {plan.unit}"
+    return f"items to see a difference of {plan.mde:g} {unit} in {plan.power:.0%} of cases (two-sided, p < .05)"
 
 
 def _table(plan: Plan) -> RichTable:

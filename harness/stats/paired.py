@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from harness.stats.intervals import Floats, normal_quantile, t_quantile
 
 AT_ONCE = 2_000_000  # signs held at a time, 8 bytes each
+MANY = 10_000  # items from which on an estimated standard error takes less than one in a thousand more
 
 
 def sign_flip_p(
@@ -110,7 +111,7 @@ def items_needed(sd: float, difference: float, *, power: float = 0.8, level: flo
     """Items on which a true difference is seen with probability `power`.
 
     (z_{1-level/2} + z_power)^2 sd^2 / difference^2 (Miller 2024, arXiv:2411.00640, section 5), and as many more as
-    `detectable_by_flips` takes for the standard error being estimated, about two.
+    `detectable_by_flips` takes for the standard error being estimated, about two; these are not counted from `MANY` on.
 
     Args:
         sd: Standard deviation of the differences item by item.
@@ -119,7 +120,8 @@ def items_needed(sd: float, difference: float, *, power: float = 0.8, level: flo
         level: Of the two-sided test.
     """
     needed = max(2, math.ceil((detectable(sd, power=power, level=level) / difference) ** 2 - 1e-9))
-    while detectable_by_flips(sd / math.sqrt(needed), needed, power=power, level=level) > difference * (1 + 1e-9):
+    seen = difference * (1 + 1e-9)
+    while needed < MANY and detectable_by_flips(sd / math.sqrt(needed), needed, power=power, level=level) > seen:
         needed += 1
     return needed
 
