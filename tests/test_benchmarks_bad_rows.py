@@ -11,6 +11,7 @@ from benchmarks.run import run_tasks
 from benchmarks.sources.offline import local_task, localise
 from benchmarks.sources.row_check import place_of
 from tests.fake_lms import LongestWins
+from tests.task_managers import manager_of
 from tests.test_benchmarks_local_data import jsonl, parquet
 
 Manager = Any
@@ -19,14 +20,7 @@ Doc = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def manager() -> Manager:
-    from lm_eval import tasks
-
-    from benchmarks.quiet import quiet
-
-    own = Path(tasks.__file__).parent
-    with quiet():
-        paths = [str(own / name) for name in ("arc", "gsm8k", "hellaswag", "glue/cola", "winogrande")]
-        return tasks.TaskManager(include_path=paths, include_defaults=False)
+    return manager_of("arc", "gsm8k", "hellaswag", "glue/cola", "winogrande")
 
 
 def arc(n: int, *texts: str, **changes: Any) -> Doc:

@@ -18,6 +18,7 @@ from benchmarks.run import run_tasks
 from benchmarks.sources.mmlu_files import read_subjects
 from benchmarks.sources.offline import local_task
 from tests.fake_lms import LongestWins
+from tests.task_managers import manager_of
 from tests.test_benchmarks_run import write_csv
 
 
@@ -169,12 +170,9 @@ def test_several_right_choices_none_and_texts_as_targets() -> None:
 def test_contexts_that_are_the_choices_are_listed_whole(tmp_path: Path) -> None:
     import json
 
-    from lm_eval import tasks
-
     rows = [{"sentence": "The cat saw the _ run.", "option1": "dog", "option2": "elephant", "answer": "2"}]
     (tmp_path / "validation.jsonl").write_text(json.dumps(rows[0]) + "\n")
-    own = Path(tasks.__file__).parent
-    manager = tasks.TaskManager(include_path=[str(own / "winogrande")], include_defaults=False)
+    manager = manager_of("winogrande")
     writer = Writer(lambda prompt: "The cat saw the elephant run.")
     _, items = run(writer, [local_task("winogrande", tmp_path, manager)])
     assert writer.asked[0][0].endswith("A. The cat saw the dog run.\nB. The cat saw the elephant run.\nAnswer:")

@@ -15,6 +15,7 @@ from benchmarks.index.catalog import mmlu_manager, task_manager
 from benchmarks.presets import MMLU_SUBJECTS
 from harness.suites import mmlu_suite, task_suites
 from tests.command_line import in_process
+from tests.task_managers import manager_of
 
 Manager = Any
 
@@ -153,13 +154,8 @@ def kept(root: Path, build: Callable[[], Manager], tmp_path: Path, monkeypatch: 
     """The user's cache holds an index, of a few of lm-eval's own files: real commands read it."""
     from lm_eval import tasks
 
-    from benchmarks.quiet import quiet
-
     own = Path(str(tasks.__file__)).parent
-    with quiet():
-        manager = tasks.TaskManager(
-            include_path=[str(own / name) for name in ("arc", "gsm8k", "hellaswag")], include_defaults=False
-        )
+    manager = manager_of("arc", "gsm8k", "hellaswag")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = cache_file()
     assert file is not None

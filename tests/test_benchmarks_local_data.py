@@ -13,6 +13,7 @@ from benchmarks.run import run_tasks
 from benchmarks.sources.offline import localise
 from benchmarks.sources.split_files import read_split, split_files
 from tests.fake_lms import LongestWins
+from tests.task_managers import manager_of
 
 Manager = Any
 GLUE = {
@@ -26,14 +27,7 @@ GLUE = {
 
 @pytest.fixture(scope="module")
 def manager() -> Manager:
-    from lm_eval import tasks
-
-    from benchmarks.quiet import quiet
-
-    own = Path(tasks.__file__).parent
-    with quiet():
-        paths = [str(own / name) for name in ("glue", "gsm8k", "mmlu/default", "squadv2")]
-        return tasks.TaskManager(include_path=paths, include_defaults=False)
+    return manager_of("glue", "gsm8k", "mmlu/default", "squadv2")
 
 
 def jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> Path:

@@ -13,6 +13,7 @@ from benchmarks.presets import quiz_tasks
 from benchmarks.run import run_tasks
 from benchmarks.sources.offline import local_task
 from tests.fake_lms import LongestWins
+from tests.task_managers import manager_of
 from tests.test_benchmarks_run import write_csv
 
 Manager = Any
@@ -21,14 +22,7 @@ Manager = Any
 @pytest.fixture(scope="module")
 def manager() -> Manager:
     """Some of lm-eval's own task files: all of them would take 5 s."""
-    from lm_eval import tasks
-
-    from benchmarks.quiet import quiet
-
-    own = Path(tasks.__file__).parent
-    with quiet():
-        paths = [str(own / folder) for folder in ("gsm8k", "glue/rte", "mmlu/default", "wikitext", "winogrande")]
-        return tasks.TaskManager(include_path=paths, include_defaults=False)
+    return manager_of("gsm8k", "glue/rte", "mmlu/default", "wikitext", "winogrande")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from benchmarks.quiet import quiet
 from benchmarks.run import run_tasks
 from benchmarks.sources.offline import localise
 from tests.fake_lms import LongestWins
+from tests.task_managers import manager_of
 from tests.test_benchmarks_local_data import GLUE, jsonl, questions
 
 Manager = Any
@@ -36,12 +37,7 @@ class Answers(LongestWins):
 @pytest.fixture(scope="module")
 def manager(tmp_path_factory: pytest.TempPathFactory) -> Manager:
     """Tasks of every kind, one of them a group of groups, on local files."""
-    from lm_eval import tasks
-
-    own, data = Path(tasks.__file__).parent, tmp_path_factory.mktemp("data")
-    with quiet():
-        paths = [str(own / name) for name in ("glue", "gsm8k", "mmlu/default", "wikitext")]
-        manager = tasks.TaskManager(include_path=paths, include_defaults=False)
+    data, manager = tmp_path_factory.mktemp("data"), manager_of("glue", "gsm8k", "mmlu/default", "wikitext")
     subjects = {name for name in manager.task_index if manager.task_index[name].kind.name == "TASK"}
     for n, task in enumerate(sorted(s for s in subjects if s.startswith("mmlu_"))):
         subject = task.removeprefix("mmlu_")

@@ -23,6 +23,7 @@ from harness.stages import benchmark_all
 from harness.store import Run
 from harness.suites import task_suites
 from tests.conftest import MakeCheckpoint
+from tests.task_managers import manager_of
 from tests.test_benchmarks_local_data import jsonl
 
 Manager = Any
@@ -31,14 +32,7 @@ SETTINGS = BenchmarkSettings(device="cpu")
 
 @pytest.fixture(scope="module")
 def manager() -> Manager:
-    from lm_eval import tasks
-
-    from benchmarks.quiet import quiet
-
-    own = Path(tasks.__file__).parent
-    with quiet():
-        names = ("arc", "glue", "gsm8k", "hellaswag", "humaneval", "ifeval", "truthfulqa", "wikitext", "lambada")
-        return tasks.TaskManager(include_path=[str(own / name) for name in names], include_defaults=False)
+    return manager_of("arc", "glue", "gsm8k", "hellaswag", "humaneval", "ifeval", "truthfulqa", "wikitext", "lambada")
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tests.command_line import in_process
 from tests.echo_server import EchoModel
 from tests.fixtures.judges.endpoint import Answer, FakeEndpoint, completion
 from tests.small_models import small
+from tests.task_managers import manager_of
 from tests.test_benchmarks_local_data import jsonl
 
 Manager = Any
@@ -27,14 +28,7 @@ SETTINGS = BenchmarkSettings(shots=0, device="cpu", concurrency=2)
 
 @pytest.fixture(scope="module")
 def manager() -> Manager:
-    from lm_eval import tasks
-
-    from benchmarks.quiet import quiet
-
-    own = Path(tasks.__file__).parent
-    with quiet():
-        names = ("arc", "gsm8k", "lambada", "truthfulqa", "wikitext")
-        return tasks.TaskManager(include_path=[str(own / name) for name in names], include_defaults=False)
+    return manager_of("arc", "gsm8k", "lambada", "truthfulqa", "wikitext")
 
 
 @pytest.fixture

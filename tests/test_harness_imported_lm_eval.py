@@ -27,6 +27,7 @@ from harness.suites import task_suites
 from tests.conftest import MakeCheckpoint
 from tests.lm_eval_files import Draws, lines_of, logged, write_lines
 from tests.recorded import checkpoint, measured
+from tests.task_managers import manager_of
 from tests.test_benchmarks_local_data import GLUE, jsonl, questions
 
 Manager = Any
@@ -64,14 +65,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def manager(data: Path) -> Manager:
-    from lm_eval import tasks
-
-    from benchmarks.quiet import quiet
-
-    own = Path(tasks.__file__).parent
-    with quiet():
-        paths = [str(own / name) for name in ("arc", "glue", "gsm8k", "mmlu/default", "wikitext")]
-        index = tasks.TaskManager(include_path=paths, include_defaults=False)
+    index = manager_of("arc", "glue", "gsm8k", "mmlu/default", "wikitext")
     folders = {"cais/mmlu": data / "mmlu", **{name: data / name for name in FOLDERS}}
     return localise(TASKS, folders, index).manager
 
