@@ -21,6 +21,7 @@ from benchmarks.resuming import Answer, Hooks, Keep, Pairs, Prompts, ResumingLM,
 from finetune.budget import Budget, budget_for
 from finetune.examples import stop_tokens
 from finetune.generate import generate
+from finetune.prepack import prepack
 from finetune.segments import Style
 from finetune.tokenizer import Tokenizer
 from finetune.transformer import Transformer
@@ -53,6 +54,7 @@ class NativeLM(ResumingLM):
         batch_size: int = 64,
         max_gen_toks: int = 256,
         seed: int = 0,
+        keeps_weights: bool = True,
     ):
         """Wrap a model, on whatever device and in whatever dtype it is.
 
@@ -65,6 +67,8 @@ class NativeLM(ResumingLM):
             batch_size: Prompts decoded side by side.
             max_gen_toks: New tokens of tasks that do not say how many.
             seed: Of tasks that sample.
+            keeps_weights: The model stays as it is. Otherwise its weights are laid out anew before it writes
+                (`finetune.prepack`), which makes writing quicker, and the model can then be neither trained nor saved.
         """
         super().__init__(hooks, seed=seed)
         self.model, self.tokenizer = model, tokenizer
@@ -73,7 +77,7 @@ class NativeLM(ResumingLM):
         self._device = model.device  # lm-eval's own name for it
         self._ends = stop_tokens(style, tokenizer) if style else tokenizer.ends
         self._budget = budget or budget_for(model)
-        self._batch_size, self._max_gen_toks = batch_size, max_gen_toks
+        self._batch_size, self._max_gen_toks, self._keeps_weights = batch_size, max_gen_toks, keeps_weights
 
     @property
     def tokenizer_name(self) -> str:
@@ -168,6 +172,8 @@ class NativeLM(ResumingLM):
         groups: dict[Generation, dict[str, str]] = {}
         for key, (context, arguments, _) in prompts.items():
             groups.setdefault(self._read(arguments), {})[key] = context
+        if not self._keeps_weights:
+            prepack(self.model)
         for generation, contexts in groups.items():
             self._generate_group(generation, contexts, keep)
 

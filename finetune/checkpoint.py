@@ -21,6 +21,7 @@ from finetune.architectures import hf_config, read_config
 from finetune.atomic import whole_folder
 from finetune.errors import FinetuneError
 from finetune.lora import merge, merged, twin
+from finetune.prepack import prepack
 from finetune.styles import style_named, template_for_others
 from finetune.tokenizer import Tokenizer
 from finetune.transformer import Transformer
@@ -81,6 +82,7 @@ def load_checkpoint(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     fold: bool = False,
+    prepacked: bool = False,
     fetch: Fetch | None = None,
 ) -> Checkpoint:
     """Load a native checkpoint, a Hugging Face or adapter folder, or the book's `.pth`, ready to answer (eval mode).
@@ -93,19 +95,26 @@ def load_checkpoint(
         device: Where the model is to be.
         dtype: What its weights are to be kept in; adapters stay in float32.
         fold: Fold adapters into weights of the model's own, which may then be trained or exported.
+        prepacked: Lay the weights out for writing answers (`finetune.prepack`); not together with `fold`.
         fetch: Downloads an adapter's base that is named as on the hub; without it that is an error.
 
     Raises:
         FinetuneError: If the folder is missing, of another architecture, or does not fit together.
     """
     folder = Path(folder)
-    if folder.suffix == book.SUFFIX and folder.is_file():
-        return _load_book(folder, device, dtype)
+    if is_adapter(folder):
+        return _load_adapted(folder, device, dtype, fold=fold, prepacked=prepacked, fetch=fetch)
+    _SHELF.clear()  # before the next model is read, so that there are never two
+    a_book = folder.suffix == book.SUFFIX and folder.is_file()
+    checkpoint = (_load_book if a_book else _load_whole)(folder, device, dtype)
+    if prepacked:
+        prepack(checkpoint.model)
+    return checkpoint
+
+
+def _load_whole(folder: Path, device: str | torch.device, dtype: torch.dtype) -> Checkpoint:
     if not folder.is_dir():
         raise FinetuneError(f"wanted a checkpoint folder at {folder}, found {'a file' if folder.exists() else 'none'}")
-    if is_adapter(folder):
-        return _load_adapted(folder, device, dtype, fold=fold, fetch=fetch)
-    _SHELF.clear()  # before the next model is read, so that there are never two
     config = read_config(folder)
     tokenizer = _tokenizer(folder, config.vocab_size)
     _check_vocabulary(tokenizer, config.vocab_size, folder)
@@ -114,7 +123,6 @@ def load_checkpoint(
 
 
 def _load_book(path: Path, device: str | torch.device, dtype: torch.dtype) -> Checkpoint:
-    _SHELF.clear()
     model = book.load_book(path, device=device, dtype=dtype)
     tokenizer = _tokenizer(path.parent, model.config.vocab_size)
     _check_vocabulary(tokenizer, model.config.vocab_size, path)
@@ -156,7 +164,13 @@ _SHELF = _Shelf()
 
 
 def _load_adapted(
-    folder: Path, device: str | torch.device, dtype: torch.dtype, *, fold: bool, fetch: Fetch | None
+    folder: Path,
+    device: str | torch.device,
+    dtype: torch.dtype,
+    *,
+    fold: bool,
+    prepacked: bool,
+    fetch: Fetch | None,
 ) -> Checkpoint:
     adapter, training = read_adapter(folder), read_training(folder)
     home = find_base(adapter, fetch)
@@ -164,8 +178,8 @@ def _load_adapted(
     if fold:
         base = load_checkpoint(home, device=device, dtype=dtype)
     else:
-        key = (print_, str(device), dtype)
-        base = _SHELF.take(key, lambda: load_checkpoint(home, device=device, dtype=dtype))
+        key = (print_, str(device), dtype, prepacked)
+        base = _SHELF.take(key, lambda: load_checkpoint(home, device=device, dtype=dtype, prepacked=prepacked))
     model = base.model if fold else twin(base.model)
     put_on(model, adapter, str(home))
     merge(model) if fold else model.requires_grad_(False)

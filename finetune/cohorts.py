@@ -14,6 +14,7 @@ from torch import Tensor
 
 from finetune.attention import attention, joined, together
 from finetune.passes import Numbers, Pass, Trunk
+from finetune.single_queries import SingleQueries
 
 _ROOM = 32  # columns that are made at once
 
@@ -40,6 +41,7 @@ class Cohort:
         self._keys: list[Tensor] = []  # of each layer, (places, kv heads, columns, head size)
         self._values: list[Tensor] = []
         self._mask: Tensor | None = None
+        self._queries: SingleQueries | None = None
 
     @property
     def held(self) -> int:
@@ -72,7 +74,12 @@ class Cohort:
             keys, values = self._widened(layer)
         keys[:n, :, width], values[:n, :, width] = k, v
         if layer == 0:
-            self._mask = self._hidden(q)
+            self._mask = mask = self._hidden(q)
+            pay = SingleQueries.pay(q, keys, width + 1, mask)
+            own = None if mask is None else mask[:, 0]
+            self._queries = SingleQueries(q, keys, width + 1, own) if pay else None
+        if self._queries is not None:
+            return self._queries.attend(q, keys, values)
         out, weight = attention(q.unsqueeze(2), keys[:n, :, : width + 1], values[:n, :, : width + 1], mask=self._mask)
         return out.squeeze(2), weight.squeeze(2)
 

@@ -20,6 +20,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     A CPU without the arithmetic of a 16-bit type multiplies in float32 and rounds the result, which is what
     arithmetic of that type does: products of 16-bit numbers are exact in float32, where they are summed.
     """
+    if weight.is_mkldnn:  # laid out by `finetune.prepack`
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return out
     plain = torch.is_grad_enabled() or x.dtype != weight.dtype or torch.is_autocast_enabled("cpu")
     if plain or x.device.type != "cpu":
         return F.linear(x, weight, bias)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from finetune.errors import FinetuneError
+from finetune.linear import linear
 from finetune.lora_targets import ALL, adaptable, find_targets, no_target
 from finetune.transformer import Transformer
 from finetune.weights import Stored
@@ -101,7 +102,7 @@ class AdaptedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out), in the precision of the layer or of autocast."""
-        out = F.linear(x, self.weight, self.bias)
+        out = linear(x, self.weight, self.bias)
         low = F.linear(self.dropout(x), self.lora_a.to(x.dtype))  # (..., sum of ranks)
         grown = torch.addmm(out.flatten(0, -2), low.flatten(0, -2), self._spread().to(x.dtype).T)
         return grown.view(out.shape)
@@ -221,6 +222,7 @@ def twin(model: Transformer) -> Transformer:
         copy = Transformer(model.config)
     state = model.state_dict()
     copy.load_state_dict({name: state[name] for name in copy.state_dict()}, assign=True)
+    copy.laid_out_head = model.laid_out_head
     return copy.train(model.training)
 
 

@@ -162,6 +162,7 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.norm = _norm(config, config.width)
         self.unembed = None if config.tied else Linear(config.width, config.vocab_size, bias=False)
+        self.laid_out_head: Tensor | None = None  # a tied head's weight as `finetune.prepack` lays it out
         self._frequencies: Tensor | None = None
         self.apply(self._init)
         for name, weight in self.named_parameters():
@@ -227,7 +228,7 @@ class Transformer(nn.Module):
 
     def head(self, hidden: Tensor) -> Tensor:
         """(..., width) to (..., vocab_size) logits."""
-        return linear(hidden, self.head_weight)
+        return linear(hidden, self.head_weight if self.laid_out_head is None else self.laid_out_head)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T) ids to (B, T, vocab_size) logits; see `hidden`."""

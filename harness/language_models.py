@@ -145,4 +145,5 @@ def _native(target: Target, settings: "BenchmarkSettings", hooks: "Hooks") -> An
         budget=budget_for(checkpoint.model, settings.memory),
         batch_size=settings.batch_size,
         seed=settings.seed or 0,
+        keeps_weights=False,
     )

@@ -27,7 +27,7 @@ def ask_native(
     Raises:
         FinetuneError: If the checkpoint cannot be loaded.
     """
-    loaded = target.load(device=settings.device, dtype=settings.dtype)
+    loaded = target.load(device=settings.device, dtype=settings.dtype, prepacked=True)
     write_native(loaded, todo, settings, style, keep, say)
 
 

@@ -94,7 +94,7 @@ class _Answerer:
                 foreign = load(self._target, settings)
                 self._write = lambda *asked: write_foreign(foreign, *asked)
             else:
-                native = self._target.load(device=settings.device, dtype=settings.dtype)
+                native = self._target.load(device=settings.device, dtype=settings.dtype, prepacked=True)
                 self._write = lambda *asked: write_native(native, *asked)
         return self._write
 

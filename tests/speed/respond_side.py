@@ -30,7 +30,8 @@ def ours(flags: argparse.Namespace, prompts: Prompts, lengths: Sequence[int]) ->
     from finetune.checkpoint import load_checkpoint
     from finetune.generate import Sampling, generate
 
-    model = load_checkpoint(flags.model, device=flags.device, dtype=getattr(torch, flags.dtype)).model.eval()
+    dtype = getattr(torch, flags.dtype)
+    model = load_checkpoint(flags.model, device=flags.device, dtype=dtype, prepacked=True).model
     flags.began = time.perf_counter()
     answers = generate(
         model,
