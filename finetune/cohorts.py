@@ -16,7 +16,7 @@ from finetune.attention import attention, joined, together
 from finetune.passes import Numbers, Pass, Trunk
 from finetune.single_queries import SingleQueries
 
-_ROOM = 32  # columns that are made at once
+_ROOM = 64  # columns that are made at once
 
 
 class Cohort:

@@ -41,7 +41,7 @@ class SingleQueries:
         self._seen = (first.unsqueeze(1) + torch.arange(width, dtype=kind)).flatten()
         self._begins = torch.arange(0, self._queries * width + 1, width, dtype=kind)
         _have_it_warned()
-        nothing = torch.zeros(1).expand(self._queries * width)
+        nothing = torch.zeros(self._queries * width)
         self._pairs = torch.sparse_csr_tensor(
             self._begins, self._seen, nothing, (self._queries, keys), check_invariants=False
         )

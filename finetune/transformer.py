@@ -4,6 +4,7 @@ Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; Touv
 arXiv:2307.09288; Yang et al. 2025, arXiv:2505.09388. All are pre-norm; `ModelConfig` says what differs.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -101,6 +102,18 @@ class Attention(nn.Module):
         return attend(layer, q, k, v).flatten(-2)
 
 
+def gelu(x: Tensor) -> Tensor:
+    """The Gaussian error linear unit in its tanh form (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+
+    It is x times a sigmoid, of which a CPU computes half again as many a second as of tanh.
+    """
+    if torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32:
+        return F.gelu(x, approximate="tanh")
+    twice = 2 * math.sqrt(2 / math.pi)
+    inner = torch.addcmul(x.new_tensor(twice), x, x, value=twice * 0.044715)
+    return inner.mul_(x).sigmoid_().mul_(x)
+
+
 class FeedForward(nn.Module):
     """GPT-2's GELU layer, or the gated SiLU of the others (Shazeer 2020, arXiv:2002.05202)."""
 
@@ -123,7 +136,7 @@ class FeedForward(nn.Module):
         return self._piece(x)
 
     def _piece(self, x: Tensor) -> Tensor:
-        inner = F.silu(self.gate(x)) * self.up(x) if self.gated else F.gelu(self.up(x), approximate="tanh")
+        inner = F.silu(self.gate(x)) * self.up(x) if self.gated else gelu(self.up(x))
         out: Tensor = self.down(inner)
         return out
 

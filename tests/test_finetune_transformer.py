@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from torch.nn import functional as F
 
 from finetune.architectures import hf_config, read_config
 from finetune.checkpoint import Checkpoint, fingerprint, load_checkpoint, save_checkpoint
 from finetune.errors import FinetuneError
 from finetune.presets import ModelConfig
 from finetune.tokenizer import Tokenizer
-from finetune.transformer import Transformer
+from finetune.transformer import Transformer, gelu
 from finetune.weights import load_weights
 from tests.random_models import FAMILIES, random_model, some_tokens
 
@@ -117,3 +118,16 @@ def test_config_survives_the_round_trip(tiny: Checkpoint, tmp_path: Path) -> Non
 def test_shapes_that_cannot_be_are_refused(shape: dict[str, int], said: str) -> None:
     with pytest.raises(FinetuneError, match=said):
         ModelConfig(**shape)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_gelu_is_the_tanh_form_whether_learning_or_not(dtype: torch.dtype) -> None:
+    x = torch.cat([torch.linspace(-30, 30, 100_001), torch.tensor([0.0, 1e-30, -1e-30, 1e30, -1e30])]).to(dtype)
+    exact = F.gelu(x.double(), approximate="tanh")
+    kept = x.clone()
+    with torch.inference_mode():
+        reading = gelu(x)
+    rtol = 1e-2 if dtype == torch.bfloat16 else 1e-5
+    for made in (reading, gelu(x.requires_grad_()).detach()):
+        torch.testing.assert_close(made.double(), exact, rtol=rtol, atol=1e-6)
+    assert torch.equal(x, kept), "what it is taken of must stay"
