@@ -74,10 +74,8 @@ class Cohort:
             keys, values = self._widened(layer)
         keys[:n, :, width], values[:n, :, width] = k, v
         if layer == 0:
-            self._mask = mask = self._hidden(q)
-            pay = SingleQueries.pay(q, keys, width + 1, mask)
-            own = None if mask is None else mask[:, 0]
-            self._queries = SingleQueries(q, keys, width + 1, own) if pay else None
+            self._mask = self._hidden(q)
+            self._queries = SingleQueries.where_quicker(q, keys, width + 1, self._mask)
         if self._queries is not None:
             return self._queries.attend(q, keys, values)
         out, weight = attention(q.unsqueeze(2), keys[:n, :, : width + 1], values[:n, :, : width + 1], mask=self._mask)

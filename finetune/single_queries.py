@@ -31,10 +31,11 @@ class SingleQueries:
             q: Queries.
             block: Keys.
             width: Columns in use.
-            mask: (rows, 1, width) numbers added to the scores, 0 or minus infinity.
+            mask: (rows, 1, 1, width) numbers added to the scores, 0 or minus infinity.
         """
         rows, heads, self._size = q.shape
-        self._queries, self._mask, self._shape = rows * heads, mask, (rows, heads, width)
+        self._queries, self._shape = rows * heads, (rows, heads, width)
+        self._mask = None if mask is None else mask[:, 0]
         keys = block.shape[:3].numel()
         kind = torch.int32 if max(keys, self._queries * width) < 2**31 else torch.int64
         first = torch.arange(self._queries, dtype=kind) // (heads // block.shape[1]) * block.shape[2]
@@ -46,13 +47,13 @@ class SingleQueries:
             self._begins, self._seen, nothing, (self._queries, keys), check_invariants=False
         )
 
-    @staticmethod
-    def pay(q: Tensor, block: Tensor, width: int, mask: Tensor | None) -> bool:
-        """Whether they are of use for queries and keys of this shape."""
+    @classmethod
+    def where_quicker(cls, q: Tensor, block: Tensor, width: int, mask: Tensor | None) -> "SingleQueries | None":
+        """For queries and blocks of this shape, where `finetune.attention` takes longer."""
         if q.device.type != "cpu" or q.dtype != torch.float32:
-            return False
+            return None
         copied = mask is not None and block.shape[1] < q.shape[1]
-        return copied or q.numel() * width >= _PAYS
+        return cls(q, block, width, mask) if copied or q.numel() * width >= _PAYS else None
 
     def attend(self, q: Tensor, keys: Tensor, values: Tensor) -> Part:
         """What the queries see, (rows, heads, head size), and the weights (rows, heads) it has against other keys."""
