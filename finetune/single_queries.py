@@ -14,7 +14,7 @@ from torch import Tensor
 
 from finetune.attention import Part
 
-_PAYS = 2**19  # numbers in the keys from which on it is quicker
+_PAYS = 2**19  # numbers of keys, those of every query counted, from which on it is quicker
 
 
 class SingleQueries:

@@ -35,6 +35,7 @@ def test_it_gives_what_it_gave_before(family: str) -> None:
     before, answers = [model(each) for each in tokens], written(model)
     prepack(model)
     assert laid_out(model) == HERE
+    assert (model.laid_out_head is not None) == (HERE and model.config.tied)
     for each, logits in zip(tokens, before, strict=True):
         torch.testing.assert_close(model(each), logits, rtol=1e-4, atol=1e-4)
     assert written(model) == answers == written(model, 1)
