@@ -56,12 +56,13 @@ class Cohort:
     def take_from(self, layout: Pass, begins: Sequence[int]) -> None:
         """Fill it with what a pass computes of its rows, which begin there."""
         spread = np.maximum(np.array(begins)[:, None] - self._first[:, None] + np.arange(self.width), 0)
-        index = torch.from_numpy(spread).to(layout.tokens.device)  # (rows, width), padding holds anything
+        index = torch.from_numpy(spread.reshape(-1)).to(layout.tokens.device)  # padding holds anything
 
         def take(keys: Tensor, values: Tensor) -> None:
             for held, new in ((self._keys, keys), (self._values, values)):
-                block = new.new_empty(len(index), new.shape[1], self.width + _ROOM, new.shape[2])
-                block[:, :, : self.width] = new[index].transpose(1, 2)
+                block = new.new_empty(len(spread), new.shape[1], self.width + _ROOM, new.shape[2])
+                rows = new.index_select(0, index).view(*spread.shape, *new.shape[1:])
+                block[:, :, : self.width] = rows.transpose(1, 2)
                 held.append(block)
 
         layout.takers.append(take)

@@ -95,12 +95,13 @@ class _Group:
         return self._tokens(out.transpose(1, 2)), self._tokens(weight.transpose(1, 2))
 
     def _rows(self, tokens: Tensor) -> Tensor:
-        chosen = tokens[self.begin : self.end] if self.spread is None else tokens[self.spread]
+        # `index_select`: indexing by a tensor takes two to three times as long for the same.
+        chosen = tokens[self.begin : self.end] if self.spread is None else tokens.index_select(0, self.spread)
         return chosen.reshape(*self.shape, *chosen.shape[1:])
 
     def _tokens(self, rows: Tensor) -> Tensor:
         flat = rows.flatten(0, 1)
-        return flat if self.own is None else flat[self.own]
+        return flat if self.own is None else flat.index_select(0, self.own)
 
 
 class Pass:
