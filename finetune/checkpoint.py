@@ -21,7 +21,6 @@ from finetune.architectures import hf_config, read_config
 from finetune.atomic import whole_folder
 from finetune.errors import FinetuneError
 from finetune.lora import merge, merged, twin
-from finetune.memory import room_for_weights
 from finetune.prepack import prepack
 from finetune.styles import style_named, template_for_others
 from finetune.tokenizer import Tokenizer
@@ -109,8 +108,7 @@ def load_checkpoint(
     a_book = folder.suffix == book.SUFFIX and folder.is_file()
     checkpoint = (_load_book if a_book else _load_whole)(folder, device, dtype)
     if prepacked:
-        with room_for_weights(str(folder)):
-            prepack(checkpoint.model)
+        prepack(checkpoint.model)
     return checkpoint
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from finetune.budget import free_bytes
 from finetune.lora import AdaptedLinear
+from finetune.memory import out_of_memory
 from finetune.transformer import Transformer
 
 _COPIES = 4  # copies of a tied head's weight there must be memory for before one is made
@@ -19,10 +20,19 @@ def prepack(model: Transformer) -> None:
 
     The model then gives what it gave before, but can be neither trained nor saved. It takes no more memory, except
     where the head is the token embedding: rows of that are looked up, so the head gets a copy if there is room.
+    On the way there is one weight more: where memory does not suffice for it, what is left lies as it did.
     """
-    head = model.head_weight
-    if not _helps(head):
+    if not _helps(model.head_weight):
         return
+    try:
+        _lay_out(model)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+
+
+def _lay_out(model: Transformer) -> None:
+    head = model.head_weight
     for layer in model.modules():
         if isinstance(layer, nn.Linear | AdaptedLinear):
             layer.weight = nn.Parameter(_laid_out(layer.weight), requires_grad=False)

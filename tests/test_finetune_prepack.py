@@ -8,9 +8,10 @@ import torch
 from benchmarks.native_lm import NativeLM
 from finetune.checkpoint import load_checkpoint, save_adapter, save_checkpoint
 from finetune.generate import Sampling, generate
+from finetune.linear import Linear
 from finetune.lora import LoraConfig, adapters_of, attach
 from finetune.prepack import prepack
-from finetune.transformer import Transformer
+from finetune.transformer import Block, Transformer
 from tests.lm_eval_pair import requests
 from tests.small_models import SHAPES, small
 
@@ -41,6 +42,27 @@ def test_it_gives_what_it_gave_before(family: str) -> None:
     assert written(model) == answers == written(model, 1)
     prepack(model)
     assert written(model) == answers
+
+
+class NoRoom(Linear):
+    """A layer for whose weight there is no second place in memory."""
+
+    def __setattr__(self, name: str, value: torch.Tensor | torch.nn.Module) -> None:
+        if name == "weight" and "weight" in self._parameters:
+            raise MemoryError
+        super().__setattr__(name, value)
+
+
+def test_where_memory_runs_out_the_rest_lies_as_it_did() -> None:
+    model = small("gpt2").model
+    before, block = written(model), model.blocks[1]
+    assert isinstance(block, Block)
+    layer = NoRoom(block.mlp.up.in_features, block.mlp.up.out_features)
+    layer.load_state_dict(block.mlp.up.state_dict())
+    block.mlp.up = layer
+    prepack(model)
+    assert [each.mlp.up.weight.is_mkldnn for each in model.blocks if isinstance(each, Block)][:2] == [HERE, False]
+    assert written(model) == before
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
